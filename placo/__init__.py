@@ -1,0 +1,1 @@
+"""PLACO: generates collaborative platforms for research groups."""

@@ -1,0 +1,294 @@
+"""The contracts between PLACO and the outside world.
+
+A driver implements one of these protocols. Every ``ensure_*`` and ``remove_*`` is idempotent: "already there" and
+"already gone" are successes, and a call that was interrupted at any line may be repeated. What is there under the right
+name but with another content is brought to the asked content where that destroys nothing, else `Rejected` is raised.
+
+Drivers know neither Django nor the database: they get frozen values and return frozen values. Names of the objects they
+make come from the plan, so that a driver never invents one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class DriverError(Exception):
+    """Something went wrong that may go right when tried again; the message is for an administrator."""
+
+
+class Unavailable(DriverError):
+    """The other side does not answer (host unreachable, directory down)."""
+
+
+class Rejected(DriverError):
+    """A definitive refusal: trying again cannot help. Unwinds a run."""
+
+
+# --- hypervisors -----------------------------------------------------------------------------------------------------
+
+
+class Power(StrEnum):
+    """What a domain is doing, as PLACO needs to know it."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """A built image on this machine: `name` is its identity (it ends in the content hash), sizes in bytes."""
+
+    name: str
+    disk: Path
+    kernel: Path
+    initrd: Path
+    virtual_size: int
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One DHCP reservation and the DNS name that goes with it."""
+
+    mac: str
+    address: str
+    hostname: str
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A platform's network on its host: bridge (at most 15 characters), IPv4 subnet, reservations, extra DNS names."""
+
+    name: str
+    uuid: str
+    bridge: str
+    mac: str
+    gateway: str
+    prefix: int
+    dns_domain: str
+    leases: tuple[Lease, ...]
+    dns_hosts: tuple[tuple[str, str], ...] = ()  # (address, name)
+
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """One machine as the hypervisor shall see it. Volumes are names in the host's pool; memory in MiB."""
+
+    name: str
+    uuid: str
+    title: str
+    memory_mib: int
+    vcpus: int
+    image: str
+    system_volume: str
+    data_volume: str
+    seed_volume: str | None
+    network: str
+    mac: str
+    address: str
+    platform_uuid: str
+
+
+@dataclass(frozen=True)
+class DomainInfo:
+    """A domain found on a host. `platform_uuid` is None for a domain that PLACO did not make."""
+
+    name: str
+    uuid: str
+    power: Power
+    autostart: bool
+    platform_uuid: str | None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything in a host that could belong to PLACO, from a few bulk calls: names of volumes and networks."""
+
+    domains: tuple[DomainInfo, ...]
+    volumes: tuple[str, ...]
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """What a host says of itself; memory in MiB, disk in GiB."""
+
+    hypervisor: str
+    version: str
+    vcpus: int
+    memory_mib: int
+    memory_free_mib: int
+    disk_gib: int
+    disk_free_gib: int
+    nwfilter: bool
+    overlay: bool
+
+
+class Hypervisor(Protocol):
+    """One host. All calls are safe from several threads; each raises Unavailable when the host does not answer."""
+
+    def status(self) -> HostStatus: ...
+
+    def inventory(self) -> Inventory: ...
+
+    def ensure_image(self, image: ImageFiles) -> None:
+        """Upload disk, kernel and initrd as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``; a half upload is redone."""
+
+    def ensure_network(self, spec: NetworkSpec) -> None:
+        """Defined, active and started with the host. A changed reservation is updated in place."""
+
+    def remove_network(self, name: str) -> None: ...
+
+    def ensure_overlay(self, volume: str, image: str, size_gib: int) -> None:
+        """A system disk: copy-on-write over the image's disk."""
+
+    def ensure_volume(self, volume: str, size_gib: int) -> None:
+        """An empty data volume. An existing one keeps its content; a smaller one is never made of it."""
+
+    def ensure_content(self, volume: str, content: bytes) -> None:
+        """A raw volume with exactly this content (a seed)."""
+
+    def remove_volume(self, volume: str) -> None: ...
+
+    def ensure_domain(self, spec: DomainSpec) -> None:
+        """Defined, not necessarily running."""
+
+    def start_domain(self, uuid: str) -> None:
+        """Running, and started with its host from now on."""
+
+    def shutdown_domain(self, uuid: str) -> Power:
+        """Ask the guest to power off and clear autostart; returns at once with the power it has now."""
+
+    def kill_domain(self, uuid: str) -> None:
+        """Power off at once and clear autostart."""
+
+    def power(self, uuid: str) -> Power: ...
+
+    def detach_seed(self, uuid: str, seed_volume: str) -> bool:
+        """Take the seed disk out of the running domain and of its definition; False while the guest still holds it."""
+
+    def remove_domain(self, uuid: str) -> None:
+        """Gone, running or not. Its volumes stay."""
+
+
+# --- directory -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in the directory."""
+
+    uid: str
+    name: str
+    mail: str
+
+
+@dataclass(frozen=True)
+class MachineAccount:
+    """How a machine binds to the directory; its `seeAlso` is the members' group of its platform."""
+
+    machine: str
+    password: str = field(repr=False)
+
+
+class Directory(Protocol):
+    """The one LDAP base. uids are looked up exactly (escaped), never as patterns."""
+
+    def person(self, uid: str) -> Person | None: ...
+
+    def search_people(self, text: str, limit: int = 10) -> list[Person]:
+        """People whose uid, name or mail contains `text`, best first, at most `limit`."""
+
+    def ensure_platform(self, slug: str, uuid: str, owners: Iterable[str]) -> None:
+        """The subtree ou=<slug> with owners and members; owners are members too. Rejected if another uuid holds the slug."""
+
+    def ensure_machine_account(self, slug: str, account: MachineAccount) -> None: ...
+
+    def remove_machine_account(self, slug: str, machine: str) -> None: ...
+
+    def remove_platform(self, slug: str, uuid: str) -> None:
+        """The whole subtree, if it belongs to `uuid`."""
+
+    def ensure_member(self, slug: str, uid: str, *, owner: bool = False) -> None:
+        """Rejected if there is no such person or platform."""
+
+    def remove_member(self, slug: str, uid: str) -> None: ...
+
+    def members(self, slug: str) -> Mapping[str, bool]:
+        """uid -> is owner; empty when there is no such platform."""
+
+    def platforms(self) -> Mapping[str, str]:
+        """slug -> platform uuid of every subtree."""
+
+    def entries(self, slug: str) -> list[str]:
+        """DNs below and including ou=<slug>."""
+
+    def machine_dn(self, slug: str, machine: str) -> str: ...
+
+    def group_dn(self, slug: str, group: str) -> str:
+        """`group` is "members" or "owners"."""
+
+
+# --- edge, certificates, probes ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EdgeRoute:
+    """One public name that leads to a machine: HTTPS to HTTPS, the machine's certificate is checked for `upstream_name`."""
+
+    host: str
+    address: str
+    port: int
+    upstream_name: str
+
+
+class Edge(Protocol):
+    """The reverse proxy in front of all platforms. One site per platform."""
+
+    def ensure_site(self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes) -> None:
+        """Serve the routes with this PEM certificate. An invalid result is rolled back and Rejected."""
+
+    def remove_site(self, slug: str, uuid: str) -> None: ...
+
+    def sites(self) -> Mapping[str, str]:
+        """slug -> platform uuid of every configured site."""
+
+    def certificate(self, slug: str) -> bytes | None:
+        """The PEM certificate in place for a site."""
+
+    def certificates(self) -> list[str]:
+        """Slugs for which a certificate or key file exists."""
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A PEM certificate chain and its private key."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+class CertificateAuthority(Protocol):
+    def issue(self, names: Iterable[str]) -> KeyPair: ...
+
+    def root(self) -> bytes:
+        """PEM of the root that clients trust."""
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """`answer` says in words what came back (for the screen)."""
+
+    healthy: bool
+    answer: str
+
+
+class Prober(Protocol):
+    def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
+        """Ask through the edge, as a user would, checking the certificate."""
