@@ -292,3 +292,16 @@ class ProbeResult:
 class Prober(Protocol):
     def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
         """Ask through the edge, as a user would, checking the certificate."""
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+class Images(Protocol):
+    """The built images of the catalogue's machines."""
+
+    def name_for(self, machine: str) -> str:
+        """The name of the current image of a kind of machine, built or not."""
+
+    def files(self, name: str) -> ImageFiles:
+        """The files of a built image; Rejected when it has not been built here."""

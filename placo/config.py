@@ -1,0 +1,162 @@
+"""The site configuration: one TOML file, named by the environment variable PLACO_CONFIG.
+
+Secrets are never in it: it names files (mode 0600) that hold them. The lab writes one (`deploy/lab`); the administrator of
+a real site writes theirs after `deploy/placo.toml.example`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+ROOT = Path(__file__).resolve().parent.parent
+_STRICT = ConfigDict(extra="forbid")
+
+
+class ConfigError(Exception):
+    """The configuration file cannot be used; the message names file, key and remedy."""
+
+
+@checked(frozen=True, config=_STRICT)
+class Site:
+    name: str
+    portal_url: str
+    secret_key_file: Path
+    catalogue: Path
+    image_cache: Path
+    state_dir: Path
+
+
+@checked(frozen=True, config=_STRICT)
+class Database:
+    host: str
+    name: str
+    user: str
+
+
+@checked(frozen=True, config=_STRICT)
+class Redis:
+    url: str
+
+
+@checked(frozen=True, config=_STRICT)
+class Directory:
+    uri: str
+    base: str
+    bind_dn: str
+    password_file: Path
+    ca_file: Path
+    guest_host: str
+    guest_address: str
+    guest_port: int = 636
+
+
+@checked(frozen=True, config=_STRICT)
+class Edge:
+    domain: str
+    port: int
+    sites_dir: Path
+    certificates_dir: Path
+    pid_file: Path
+    config_file: Path
+    socket: Path
+    address: str
+
+
+@checked(frozen=True, config=_STRICT)
+class Ca:
+    certificate_file: Path
+    key_file: Path
+
+
+@checked(frozen=True, config=_STRICT)
+class Network:
+    pool: IPv4Network
+    prefix: int
+    dns_domain: str
+
+
+@checked(frozen=True, config=_STRICT)
+class Host:
+    name: str
+    uri: str
+    hypervisor: str
+    storage_pool: str
+    domain_type: str
+
+
+@checked(frozen=True, config=_STRICT)
+class Quota:
+    platforms: int
+    machines: int
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+
+@checked(frozen=True, config=_STRICT)
+class Project:
+    slug: str
+    title: str
+    quota: Quota
+    max_days: int
+
+
+@checked(frozen=True, config=_STRICT)
+class SiteConfig:
+    """The whole file. Paths are absolute or relative to the file's folder."""
+
+    site: Site
+    database: Database
+    redis: Redis
+    directory: Directory
+    edge: Edge
+    ca: Ca
+    network: Network
+    hosts: tuple[Host, ...] = ()
+    projects: tuple[Project, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration and the file that it came from."""
+
+    path: Path
+    config: SiteConfig
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file in use: $PLACO_CONFIG or the default lab's."""
+    return Path(environ.get("PLACO_CONFIG") or ROOT / "var" / "lab" / "placo.toml")
+
+
+def load(path: Path | None = None) -> Loaded:
+    """Read and check the configuration; raises ConfigError."""
+    path = path or config_path()
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: not found. Start the lab with `make up`, or set PLACO_CONFIG.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        return Loaded(path, TypeAdapter(SiteConfig).validate_python(data))
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def read_secret(path: Path) -> str:
+    """The content of a secret file, without its trailing newline; raises ConfigError."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

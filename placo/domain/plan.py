@@ -1,0 +1,274 @@
+"""The plan: the frozen, hashed list of everything that approving a request will make.
+
+Every name, UUID, MAC and address is decided here, before any side effect. UUIDs are version 5 (RFC 9562) from what they
+name; MACs are locally administered (the 52:54:00 prefix that QEMU uses) with bits of the UUID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network
+from typing import Any
+from uuid import UUID, uuid5
+
+from pydantic import TypeAdapter
+
+from placo.domain.catalogue import Catalogue
+from placo.domain.quota import Cost
+
+NAMESPACE = UUID("6e2a9c1c-95a4-5b5e-8a53-0c1f5c0e4a11")
+RESERVED_SLUGS = frozenset(
+    "www mail smtp imap pop ftp ns ns1 ns2 dns mx placo portal admin administrator root api edge directory ldap "
+    "localhost test status help support static postmaster hostmaster webmaster abuse autoconfig autodiscover wpad".split()
+)
+SLUG_MAX = 32
+"""A slug and its longest service suffix must fit a DNS label (63 octets, RFC 1035) and leave room for object names."""
+_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class PlannedNetwork:
+    """A platform's own network on its host."""
+
+    name: str
+    uuid: str
+    bridge: str
+    mac: str
+    subnet: str
+    gateway: str
+    dns_domain: str
+
+
+@dataclass(frozen=True)
+class PlannedMachine:
+    """One virtual machine to be; memory in MiB, disks in GiB."""
+
+    name: str
+    title_en: str
+    title_fr: str
+    uuid: str
+    domain: str
+    hostname: str
+    fqdn: str
+    mac: str
+    address: str
+    image: str
+    memory_mib: int
+    vcpus: int
+    system_disk_gib: int
+    data_volume_gib: int
+    system_volume: str
+    data_volume: str
+    seed_volume: str
+
+
+@dataclass(frozen=True)
+class PlannedEndpoint:
+    """One public address of a service, and the machine and port that answer it."""
+
+    service: str
+    title_en: str
+    title_fr: str
+    protocol: str
+    host: str
+    path: str
+    url: str
+    machine: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of it. `options` maps service id -> option name -> value."""
+
+    slug: str
+    uuid: str
+    title: str
+    project: str
+    host: str
+    owners: tuple[str, ...]
+    services: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]]
+    days: int
+    network: PlannedNetwork
+    machines: tuple[PlannedMachine, ...]
+    endpoints: tuple[PlannedEndpoint, ...]
+    cost: Cost
+
+    def machine(self, name: str) -> PlannedMachine:
+        """The machine of that name; KeyError if there is none."""
+        for machine in self.machines:
+            if machine.name == name:
+                return machine
+        raise KeyError(name)
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Machine name -> image name, in the order of the plan."""
+        return {machine.name: machine.image for machine in self.machines}
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, for the database and the API."""
+        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return data
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the canonical JSON: what an administrator approves."""
+        text = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+_ADAPTER = TypeAdapter(Plan)
+
+
+def from_json(data: Mapping[str, Any]) -> Plan:
+    """A plan as it was stored; raises pydantic's ValidationError on anything else."""
+    return _ADAPTER.validate_python(data)
+
+
+def slug_problem(slug: str) -> str | None:
+    """Why a slug cannot be used at all: "empty", "characters", "too-long", "reserved"; None if it can."""
+    if not slug:
+        return "empty"
+    if len(slug) > SLUG_MAX:
+        return "too-long"
+    if not _SLUG.fullmatch(slug) or "--" in slug:
+        return "characters"
+    return "reserved" if slug in RESERVED_SLUGS else None
+
+
+def cost_of(catalogue: Catalogue, services: Iterable[str]) -> Cost:
+    """What a platform with these services takes from its project's quota."""
+    total = Cost(platforms=1)
+    for name in catalogue.machines_of(services):
+        m = catalogue.machines[name]
+        total += Cost(0, 1, m.vcpus, m.memory_mib, m.system_disk_gib + m.data_volume_gib)
+    return total
+
+
+def subnet_of(pool: IPv4Network, prefix: int, index: int) -> IPv4Network:
+    """The `index`-th subnet of the pool; IndexError when the pool has no such subnet."""
+    if not 0 <= index < 2 ** (prefix - pool.prefixlen):
+        raise IndexError(index)
+    return IPv4Network((int(pool.network_address) + index * 2 ** (32 - prefix), prefix))
+
+
+def _mac(uuid: UUID) -> str:
+    return "52:54:00:" + ":".join(f"{b:02x}" for b in uuid.bytes[-3:])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What the site decides about a platform: host, subnet and names under the site's domains."""
+
+    host: str
+    subnet: IPv4Network
+    edge_domain: str
+    edge_port: int
+    dns_domain: str
+
+
+def make_plan(
+    catalogue: Catalogue,
+    *,
+    platform_uuid: UUID,
+    slug: str,
+    title: str,
+    project: str,
+    owners: Iterable[str],
+    services: Iterable[str],
+    options: Mapping[str, Mapping[str, Any]],
+    days: int,
+    placement: Placement,
+    images: Mapping[str, str],
+) -> Plan:
+    """Decide everything. `images` maps a machine's name to the current name of its image."""
+    services = tuple(services)
+    addresses = placement.subnet.hosts()
+    gateway = str(next(addresses))
+    domain = f"{slug}.{placement.dns_domain}"
+    machines = []
+    for name in catalogue.machines_of(services):
+        kind, uuid = catalogue.machines[name], uuid5(platform_uuid, f"machine/{name}")
+        base = f"placo-{slug}-{name}"
+        machines.append(
+            PlannedMachine(
+                name=name,
+                title_en=kind.title.en,
+                title_fr=kind.title.fr,
+                uuid=str(uuid),
+                domain=base,
+                hostname=name,
+                fqdn=f"{name}.{domain}",
+                mac=_mac(uuid),
+                address=str(next(addresses)),
+                image=images[name],
+                memory_mib=kind.memory_mib,
+                vcpus=kind.vcpus,
+                system_disk_gib=kind.system_disk_gib,
+                data_volume_gib=kind.data_volume_gib,
+                system_volume=f"{base}-system.qcow2",
+                data_volume=f"{base}-data.qcow2",
+                seed_volume=f"{base}-seed.iso",
+            )
+        )
+    network_uuid = uuid5(platform_uuid, "network")
+    network = PlannedNetwork(
+        name=f"placo-{slug}",
+        uuid=str(network_uuid),
+        bridge=f"pl{network_uuid.hex[:8]}",
+        mac=_mac(network_uuid),
+        subnet=str(placement.subnet),
+        gateway=gateway,
+        dns_domain=domain,
+    )
+    return Plan(
+        slug=slug,
+        uuid=str(platform_uuid),
+        title=title,
+        project=project,
+        host=placement.host,
+        owners=tuple(sorted(owners)),
+        services=services,
+        options={s: dict(options.get(s, {})) for s in services},
+        days=days,
+        network=network,
+        machines=tuple(machines),
+        endpoints=_endpoints(catalogue, slug, services, options, placement),
+        cost=cost_of(catalogue, services),
+    )
+
+
+def _endpoints(
+    catalogue: Catalogue,
+    slug: str,
+    services: Iterable[str],
+    options: Mapping[str, Mapping[str, Any]],
+    placement: Placement,
+) -> tuple[PlannedEndpoint, ...]:
+    port = "" if placement.edge_port == 443 else f":{placement.edge_port}"
+    found = []
+    for service in services:
+        for endpoint in catalogue.services[service].endpoints:
+            host = f"{endpoint.label(slug)}.{placement.edge_domain}"
+            path = endpoint.path_for(slug, options.get(service, {}))
+            routes = catalogue.machines[endpoint.machine].routes
+            found.append(
+                PlannedEndpoint(
+                    service=service,
+                    title_en=endpoint.title.en,
+                    title_fr=endpoint.title.fr,
+                    protocol=endpoint.protocol,
+                    host=host,
+                    path=path,
+                    url=f"{endpoint.protocol}://{host}{port}{path}",
+                    machine=endpoint.machine,
+                    port=next((r.port for r in routes if r.host == endpoint.host), 443),
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,182 @@
+"""Which steps a run has, in which order they may go, and what to do when one fails. Pure: the engine asks, this answers.
+
+A run is a graph of steps. Going forward, a step is due when everything that it needs is done. Unwinding, a step's undo is
+due when everything that needed it is undone. A step names an action (see placo/services/steps.py), its verb (make sure it
+is there, or gone) and its target (a machine or image of the plan, or nothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from placo.domain.lifecycle import RunKind, RunState, StepState
+
+
+class Verb(StrEnum):
+    """The two halves of a step pair."""
+
+    ENSURE = "ensure"
+    REMOVE = "remove"
+
+    @property
+    def inverse(self) -> Verb:
+        return Verb.REMOVE if self is Verb.ENSURE else Verb.ENSURE
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step of a run; `needs` holds ids of steps of the same run."""
+
+    id: str
+    action: str
+    verb: Verb
+    target: str = ""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patient the engine is with an action. All in seconds but `attempts`.
+
+    lease: one call may take this long before another worker takes the step over; attempts: failures before the run is
+    stuck; deadline: how long NotYet may be answered before that counts as a failure.
+    """
+
+    lease: float = 30
+    attempts: int = 6
+    deadline: float = 120
+
+
+POLICIES: dict[str, Policy] = {
+    "image": Policy(lease=600),
+    "power": Policy(lease=60, deadline=180),
+    "health": Policy(lease=30, deadline=420),
+    "seed-release": Policy(lease=30, deadline=180),
+    "member": Policy(lease=20, attempts=10),
+}
+DEFAULT_POLICY = Policy()
+
+
+def policy(action: str) -> Policy:
+    """The patience for an action; every action that is not in the table gets the default."""
+    return POLICIES.get(action, DEFAULT_POLICY)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after the `attempt`-th failure (counted from 1): 1, 2, 4 ... at most 30."""
+    return float(min(2 ** (attempt - 1), 30))
+
+
+def create_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
+    """The steps that make a platform. `machines` maps each machine's name to the image it is cloned from."""
+    e = Verb.ENSURE
+    steps = [StepSpec("network", "network", e), StepSpec("directory", "directory", e)]
+    steps += [StepSpec(f"image:{image}", "image", e, image) for image in sorted(set(machines.values()))]
+    for name, image in machines.items():
+        steps += [
+            StepSpec(f"system-disk:{name}", "system-disk", e, name, (f"image:{image}",)),
+            StepSpec(f"data-volume:{name}", "data-volume", e, name),
+            StepSpec(f"account:{name}", "account", e, name, ("directory",)),
+            StepSpec(f"seed:{name}", "seed", e, name, (f"account:{name}",)),
+            StepSpec(
+                f"domain:{name}",
+                "domain",
+                e,
+                name,
+                ("network", f"system-disk:{name}", f"data-volume:{name}", f"seed:{name}"),
+            ),
+            StepSpec(f"power:{name}", "power", e, name, (f"domain:{name}",)),
+        ]
+    steps.append(StepSpec("edge", "edge", e, "", tuple(f"power:{name}" for name in machines)))
+    for name in machines:
+        steps += [
+            StepSpec(f"health:{name}", "health", e, name, (f"power:{name}", "edge")),
+            StepSpec(f"seed-release:{name}", "seed-release", e, name, (f"health:{name}",)),
+        ]
+    return tuple(steps)
+
+
+def reverse(steps: Iterable[StepSpec]) -> tuple[StepSpec, ...]:
+    """The same graph the other way round: what was made last goes first."""
+    steps = list(steps)
+    needed_by: dict[str, list[str]] = {step.id: [] for step in steps}
+    for step in steps:
+        for need in step.needs:
+            needed_by[need].append(step.id)
+    return tuple(
+        StepSpec(s.id, s.action, s.verb.inverse, s.target, tuple(needed_by[s.id])) for s in reversed(steps)
+    )
+
+
+def retire_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
+    """Creation in reverse, without what leaves nothing behind. Images are shared by all platforms and stay."""
+    shared = {"image", "health", "seed-release"}
+    kept = [step for step in create_steps(machines) if step.action not in shared]
+    ids = {step.id for step in kept}
+    trimmed = [StepSpec(s.id, s.action, s.verb, s.target, tuple(n for n in s.needs if n in ids)) for s in kept]
+    return reverse(trimmed)
+
+
+def power_steps(kind: RunKind, machines: Iterable[str]) -> tuple[StepSpec, ...]:
+    """Stop, start or restart every machine of a platform; what is started is probed."""
+    steps: list[StepSpec] = []
+    for name in machines:
+        needs: tuple[str, ...] = ()
+        if kind in (RunKind.STOP, RunKind.RESTART):
+            steps.append(StepSpec(f"stop:{name}", "power", Verb.REMOVE, name))
+            needs = (f"stop:{name}",)
+        if kind in (RunKind.START, RunKind.RESTART):
+            steps.append(StepSpec(f"start:{name}", "power", Verb.ENSURE, name, needs))
+            steps.append(StepSpec(f"health:{name}", "health", Verb.ENSURE, name, (f"start:{name}",)))
+    return tuple(steps)
+
+
+def member_steps(uid: str) -> tuple[StepSpec, ...]:
+    """Bring one person's membership in the directory to what the portal wants."""
+    return (StepSpec(f"member:{uid}", "member", Verb.ENSURE, uid),)
+
+
+_OVER = {StepState.DONE, StepState.SKIPPED}
+_UNDO_OVER = {StepState.UNDONE, StepState.SKIPPED}
+_GOING = {StepState.PENDING, StepState.RUNNING, StepState.WAITING}
+
+
+def due(run: RunState, steps: Mapping[str, StepSpec], states: Mapping[str, StepState]) -> list[str]:
+    """Ids of the steps whose turn it is, in the order of the plan; timing and leases are the engine's business."""
+    if run in (RunState.RUNNING, RunState.STUCK):
+        return [
+            id_
+            for id_, step in steps.items()
+            if states[id_] in _GOING and all(states[need] in _OVER for need in step.needs)
+        ]
+    if run is RunState.UNWINDING:
+        needed_by: dict[str, list[str]] = {id_: [] for id_ in steps}
+        for id_, step in steps.items():
+            for need in step.needs:
+                needed_by[need].append(id_)
+        return [
+            id_
+            for id_ in reversed(list(steps))
+            if states[id_] is StepState.UNDOING and all(states[n] in _UNDO_OVER for n in needed_by[id_])
+        ]
+    return []
+
+
+def start_of_unwinding(states: Mapping[str, StepState], started: Iterable[str]) -> dict[str, StepState]:
+    """The states with which unwinding begins: what was ever started is undone, the rest is skipped."""
+    touched = set(started)
+    return {id_: StepState.UNDOING if id_ in touched else StepState.SKIPPED for id_ in states}
+
+
+def outcome(run: RunState, states: Mapping[str, StepState]) -> RunState:
+    """The state of a run whose steps stand like this."""
+    values = set(states.values())
+    if run is RunState.UNWINDING:
+        return RunState.UNDONE if values <= _UNDO_OVER else run
+    if run in (RunState.RUNNING, RunState.STUCK):
+        if values <= _OVER:
+            return RunState.DONE
+        return RunState.STUCK if StepState.FAILED in values else RunState.RUNNING
+    return run

@@ -1,0 +1,22 @@
+"""PLACO's tables. Only `placo.services` writes them."""
+
+from placo.platforms.models.people import ApiToken, AuditEvent, Project, ProjectOwner, User
+from placo.platforms.models.platforms import Host, LedgerEntry, Machine, Membership, Platform, Request
+from placo.platforms.models.runs import JournalEntry, Run, Step
+
+__all__ = [
+    "ApiToken",
+    "AuditEvent",
+    "Host",
+    "JournalEntry",
+    "LedgerEntry",
+    "Machine",
+    "Membership",
+    "Platform",
+    "Project",
+    "ProjectOwner",
+    "Request",
+    "Run",
+    "Step",
+    "User",
+]

@@ -1,0 +1,171 @@
+"""Hosts, platforms, their machines and members, requests, and the quota ledger."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from placo.domain.lifecycle import ENDED, PlatformState, RequestState
+from placo.domain.plan import Plan, from_json
+from placo.domain.quota import Cost
+from placo.platforms.models.people import Project, User
+
+PLATFORM_LABELS = {
+    PlatformState.REQUESTED: _("requested"),
+    PlatformState.DECLINED: _("declined"),
+    PlatformState.CREATING: _("being created"),
+    PlatformState.READY: _("ready"),
+    PlatformState.STOPPING: _("stopping"),
+    PlatformState.STOPPED: _("stopped"),
+    PlatformState.STARTING: _("starting"),
+    PlatformState.RESTARTING: _("restarting"),
+    PlatformState.RETIRING: _("being retired"),
+    PlatformState.RETIRED: _("retired"),
+    PlatformState.FAILED: _("failed"),
+}
+
+
+class Host(models.Model):
+    """A hypervisor. What it has is copied here now and then: no page asks it."""
+
+    name = models.SlugField(unique=True)
+    uri = models.CharField(max_length=300)
+    hypervisor = models.CharField(max_length=16)
+    storage_pool = models.CharField(max_length=64)
+    domain_type = models.CharField(max_length=16)
+    enabled = models.BooleanField(default=True)
+    reachable = models.BooleanField(default=False)
+    checked_at = models.DateTimeField(null=True)
+    version = models.CharField(max_length=64, blank=True)
+    memory_mib = models.PositiveIntegerField(default=0)
+    disk_free_gib = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Platform(models.Model):
+    """A platform from its request to long after its end. `plan` is the frozen plan it was made from."""
+
+    uuid = models.UUIDField(unique=True)
+    slug = models.CharField(max_length=32)
+    title = models.CharField(max_length=200)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="platforms")
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="platforms")
+    state = models.CharField(max_length=16, choices=[(s.value, label) for s, label in PLATFORM_LABELS.items()])
+    plan_data = models.JSONField()
+    subnet_index = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ready_at = models.DateTimeField(null=True)
+    expires_on = models.DateField(null=True)
+
+    class Meta:
+        ordering = ["slug", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["slug"], condition=~Q(state__in=[s.value for s in ENDED]), name="one_living_platform_per_slug"
+            ),
+            models.UniqueConstraint(fields=["subnet_index"], name="one_platform_per_subnet"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as a value."""
+        return from_json(self.plan_data)
+
+    @property
+    def alive(self) -> bool:
+        """Not history yet."""
+        return PlatformState(self.state) not in ENDED
+
+
+class Machine(models.Model):
+    """One machine of a platform and its last known state."""
+
+    platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="machines")
+    name = models.CharField(max_length=32)
+    uuid = models.UUIDField(unique=True)
+    address = models.GenericIPAddressField(protocol="IPv4")
+    state = models.CharField(max_length=16, default="planned")
+    answer = models.CharField(max_length=200, blank=True)
+    seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["platform", "name"], name="one_machine_per_name")]
+
+
+class Membership(models.Model):
+    """What the portal wants of somebody's membership, and whether the directory says so yet.
+
+    `wanted` False with `settled` False is a removal under way; the row goes when the directory has followed. `version`
+    grows with each change of mind, so that a step that is being done for an older wish does not settle a newer one.
+    """
+
+    platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="memberships")
+    uid = models.CharField(max_length=128)
+    name = models.CharField(max_length=200)
+    owner = models.BooleanField(default=False)
+    wanted = models.BooleanField(default=True)
+    settled = models.BooleanField(default=False)
+    version = models.PositiveIntegerField(default=1)
+    added_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-owner", "name"]
+        constraints = [models.UniqueConstraint(fields=["platform", "uid"], name="one_membership_per_person")]
+
+
+REQUEST_LABELS = {
+    RequestState.SUBMITTED: _("waiting for a decision"),
+    RequestState.APPROVED: _("approved"),
+    RequestState.REJECTED: _("rejected"),
+    RequestState.WITHDRAWN: _("withdrawn"),
+}
+
+
+class Request(models.Model):
+    """What an owner asked for, the plan that answers it, and the decision."""
+
+    platform = models.OneToOneField(Platform, on_delete=models.PROTECT, related_name="request")
+    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="requests")
+    state = models.CharField(
+        max_length=16,
+        choices=[(s.value, label) for s, label in REQUEST_LABELS.items()],
+        default=RequestState.SUBMITTED.value,
+    )
+    justification = models.TextField()
+    days = models.PositiveIntegerField()
+    plan_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="decisions")
+    comment = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+
+class LedgerEntry(models.Model):
+    """What a platform takes from its project's quota: reserved on request, committed on approval, deleted at its end."""
+
+    platform = models.OneToOneField(Platform, on_delete=models.CASCADE, related_name="ledger_entry")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="ledger")
+    committed = models.BooleanField(default=False)
+    platforms = models.PositiveIntegerField()
+    machines = models.PositiveIntegerField()
+    vcpus = models.PositiveIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    disk_gib = models.PositiveIntegerField()
+
+    @property
+    def cost(self) -> Cost:
+        """The amounts."""
+        return Cost(self.platforms, self.machines, self.vcpus, self.memory_mib, self.disk_gib)

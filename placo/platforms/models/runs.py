@@ -1,0 +1,124 @@
+"""Runs, steps and the journal."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
+from placo.domain.saga import StepSpec, Verb
+from placo.platforms.models.people import User
+from placo.platforms.models.platforms import Platform
+
+RUN_LABELS = {
+    RunState.RUNNING: _("under way"),
+    RunState.DONE: _("done"),
+    RunState.STUCK: _("stuck"),
+    RunState.UNWINDING: _("being undone"),
+    RunState.UNDONE: _("undone"),
+}
+STEP_LABELS = {
+    StepState.PENDING: _("to do"),
+    StepState.RUNNING: _("being done"),
+    StepState.WAITING: _("waiting"),
+    StepState.DONE: _("done"),
+    StepState.FAILED: _("failed"),
+    StepState.SKIPPED: _("skipped"),
+    StepState.UNDOING: _("being undone"),
+    StepState.UNDONE: _("undone"),
+}
+KIND_LABELS = {
+    RunKind.CREATE: _("Creation"),
+    RunKind.RETIRE: _("Retirement"),
+    RunKind.START: _("Start"),
+    RunKind.STOP: _("Stop"),
+    RunKind.RESTART: _("Restart"),
+    RunKind.MEMBER: _("Membership"),
+}
+
+
+class Run(models.Model):
+    """One execution of a plan. `fence` is the last fencing number given to a worker; it only grows.
+
+    `version` grows with every change of the run or one of its steps: what a live page watches.
+    """
+
+    platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="runs")
+    kind = models.CharField(max_length=16, choices=[(k.value, label) for k, label in KIND_LABELS.items()])
+    state = models.CharField(
+        max_length=16,
+        choices=[(s.value, label) for s, label in RUN_LABELS.items()],
+        default=RunState.RUNNING.value,
+    )
+    subject = models.CharField(max_length=128, blank=True)
+    started_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="runs")
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+    fence = models.PositiveBigIntegerField(default=0)
+    version = models.PositiveBigIntegerField(default=1)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["platform"],
+                condition=Q(state__in=[s.value for s in ACTIVE_RUNS]) & ~Q(kind=RunKind.MEMBER.value),
+                name="one_life_cycle_run_at_a_time",
+            ),
+            models.UniqueConstraint(
+                fields=["platform", "subject"],
+                condition=Q(state__in=[s.value for s in ACTIVE_RUNS]) & Q(kind=RunKind.MEMBER.value),
+                name="one_run_per_membership",
+            ),
+        ]
+        indexes = [models.Index(fields=["state"])]
+
+
+class Step(models.Model):
+    """One step of a run: its specification, where it stands, and who holds its lease."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=128)
+    action = models.CharField(max_length=32)
+    verb = models.CharField(max_length=8)
+    target = models.CharField(max_length=128, blank=True)
+    needs = models.JSONField(default=list)
+    state = models.CharField(
+        max_length=16,
+        choices=[(s.value, label) for s, label in STEP_LABELS.items()],
+        default=StepState.PENDING.value,
+    )
+    attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True)
+    message = models.CharField(max_length=300, blank=True)
+    not_before = models.DateTimeField(null=True)
+    fence = models.PositiveBigIntegerField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="one_step_per_name")]
+
+    @property
+    def spec(self) -> StepSpec:
+        """The step as the saga knows it."""
+        return StepSpec(self.name, self.action, Verb(self.verb), self.target, tuple(self.needs))
+
+
+class JournalEntry(models.Model):
+    """The history of a run, written before (`intended`) and after each effect. Rows are only ever added."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="journal")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, null=True, related_name="journal")
+    at = models.DateTimeField(auto_now_add=True)
+    event = models.CharField(max_length=16)
+    fence = models.PositiveBigIntegerField(null=True)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["id"]

@@ -1,0 +1,51 @@
+"""Roles copied from the directory at login, and API tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from placo import wiring
+from placo.platforms.models import ApiToken, Project, ProjectOwner, User
+
+TOKEN_DAYS = 90
+
+
+@transaction.atomic
+def copy_roles(user: User, groups: Iterable[str]) -> None:
+    """Administrator and owned projects, from the DNs of the groups that the directory says the person is in."""
+    base = wiring.site().directory.base.lower()
+    names = {dn.replace(", ", ",").lower() for dn in groups}
+    user.is_administrator = f"cn=admins,ou=groups,{base}" in names
+    user.save(update_fields=["is_administrator"])
+    projects = Project.objects.all()
+    owned = [p for p in projects if f"cn={p.slug},ou=projects,{base}" in names]
+    ProjectOwner.objects.filter(uid=user.username).exclude(project__in=owned).delete()
+    for project in owned:
+        ProjectOwner.objects.get_or_create(project=project, uid=user.username)
+
+
+def issue_token(*, acting_user: User) -> str:
+    """A new bearer token; it is shown once, only its digest is kept."""
+    token = "placo_" + secrets.token_urlsafe(32)
+    ApiToken.objects.create(
+        user=acting_user, digest=_digest(token), expires_at=timezone.now() + timedelta(days=TOKEN_DAYS)
+    )
+    return token
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def user_of_token(token: str) -> User | None:
+    """Whose token this is; None for one that is unknown, expired, or of a disabled account."""
+    row = ApiToken.objects.select_related("user").filter(digest=_digest(token)).first()
+    if row is None or row.expires_at <= timezone.now() or not row.user.is_active:
+        return None
+    return row.user

@@ -1,0 +1,77 @@
+"""The world audit: everything in the world that belongs to a platform, counted in the world and in the database.
+
+After a platform has been retired it has to find nothing; while it lives it tells what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from placo import wiring
+from placo.domain.lifecycle import ENDED
+from placo.drivers.ports import Hypervisor
+from placo.platforms.models import Host, LedgerEntry, Machine, Membership, Platform
+from placo.services.steps import hypervisor_of
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing found: its kind (domain, volume, network, directory entry ...), where, and its name."""
+
+    kind: str
+    where: str
+    name: str
+
+
+def _on_host(name: str, host: Hypervisor, slug: str, uuid: str) -> Iterable[Finding]:
+    inventory = host.inventory()
+    prefix = f"placo-{slug}-"
+    for domain in inventory.domains:
+        if domain.platform_uuid == uuid or domain.name.startswith(prefix):
+            yield Finding("domain", name, domain.name)
+    for volume in inventory.volumes:
+        if volume.startswith(prefix):
+            yield Finding("volume", name, volume)
+    for network in inventory.networks:
+        if network == f"placo-{slug}":
+            yield Finding("network", name, network)
+
+
+def audit_platform(platform: Platform) -> list[Finding]:
+    """Everything of the platform, on every host, in the directory, at the edge and in the books, sorted."""
+    slug, uuid = platform.slug, str(platform.uuid)
+    found: list[Finding] = []
+    for host in Host.objects.all():
+        found += _on_host(host.name, hypervisor_of(host), slug, uuid)
+    found += [Finding("directory entry", "directory", dn) for dn in wiring.directory().entries(slug)]
+    edge = wiring.edge()
+    found += [Finding("edge route", "edge", name) for name in edge.sites() if name == slug]
+    found += [Finding("certificate", "edge", name) for name in edge.certificates() if name == slug]
+    if platform.subnet_index is not None:
+        found.append(Finding("addresses", "database", platform.plan.network.subnet))
+    if LedgerEntry.objects.filter(platform=platform).exists():
+        found.append(Finding("quota", "database", slug))
+    for row in Membership.objects.filter(platform=platform):
+        found.append(Finding("membership", "database", row.uid))
+    for machine in Machine.objects.filter(platform=platform).exclude(state="gone"):
+        found.append(Finding("machine", "database", machine.name))
+    return sorted(found)
+
+
+def orphans() -> list[Finding]:
+    """Everything in the world that PLACO made for a platform that is not, or no longer, alive."""
+    living = {str(p.uuid): p.slug for p in Platform.objects.exclude(state__in=[s.value for s in ENDED])}
+    slugs = set(living.values())
+    found: list[Finding] = []
+    for host in Host.objects.all():
+        inventory = hypervisor_of(host).inventory()
+        found += [
+            Finding("domain", host.name, d.name)
+            for d in inventory.domains
+            if d.platform_uuid is not None and d.platform_uuid not in living
+        ]
+    found += [Finding("directory entry", "directory", s) for s in wiring.directory().platforms() if s not in slugs]
+    found += [Finding("edge route", "edge", s) for s in wiring.edge().sites() if s not in slugs]
+    found += [Finding("certificate", "edge", s) for s in wiring.edge().certificates() if s not in slugs]
+    return sorted(found)

@@ -1,0 +1,183 @@
+"""The engine: advances a run by the steps that are due.
+
+PostgreSQL is the truth, Celery a doorbell. A worker claims one due step under the run's row lock: it writes the intention to
+the journal with a fencing number and a lease, commits, then acts, then takes the lock again and writes what came of it,
+unless its fencing number is no longer the step's: then somebody else has taken over and the late result is dropped.
+Steps are short; waiting is NotYet, not sleeping. Any number of workers may ring for one run: each claims another step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from placo.domain import saga
+from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
+from placo.domain.saga import Verb
+from placo.drivers.ports import DriverError, Rejected
+from placo.platforms.models import JournalEntry, Run, Step
+from placo.services import runs, steps
+
+log = logging.getLogger("placo.engine")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One step that this worker may do, under this fencing number."""
+
+    run_id: int
+    step_id: int
+    fence: int
+    verb: Verb
+    undoing: bool
+
+
+def advance(run_id: int) -> int:
+    """Do what is due of a run until nothing is; the number of steps tried."""
+    tried = 0
+    while (claim := _claim(run_id)) is not None:
+        _perform(claim)
+        tried += 1
+    return tried
+
+
+def due_runs(limit: int = 200) -> list[int]:
+    """Runs with something left to do: what the sweep rings for."""
+    going = [StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.UNDOING]
+    active = Run.objects.filter(state__in=[s.value for s in ACTIVE_RUNS], steps__state__in=[s.value for s in going])
+    return list(active.distinct().order_by("id").values_list("pk", flat=True)[:limit])
+
+
+def _free(step: Step, now: datetime) -> bool:
+    return (step.lease_until is None or step.lease_until <= now) and (
+        step.not_before is None or step.not_before <= now
+    )
+
+
+@transaction.atomic
+def _claim(run_id: int) -> Claim | None:
+    run = runs.lock_run(run_id)
+    if RunState(run.state) not in ACTIVE_RUNS:
+        return None
+    now, rows = timezone.now(), {step.name: step for step in run.steps.all()}
+    due = saga.due(RunState(run.state), {n: s.spec for n, s in rows.items()}, runs.states_of(rows.values()))
+    ready = [name for name in due if _free(rows[name], now)]
+    if not ready:
+        return None
+    step, undoing = rows[ready[0]], run.state == RunState.UNWINDING.value
+    run.fence += 1
+    step.fence = run.fence
+    step.lease_until = now + timedelta(seconds=saga.policy(step.action).lease)
+    step.attempts += 1
+    step.started_at = step.started_at or now
+    if not undoing:
+        step.state = StepState.RUNNING.value
+    step.save(update_fields=["fence", "lease_until", "attempts", "started_at", "state"])
+    verb = Verb(step.verb).inverse if undoing else Verb(step.verb)
+    JournalEntry.objects.create(run=run, step=step, event="intended", fence=run.fence, message=verb.value)
+    run.version += 1
+    run.save(update_fields=["fence", "version"])
+    runs.ring(run.pk, times=min(len(ready) - 1, 3))
+    return Claim(run.pk, step.pk, run.fence, verb, undoing)
+
+
+def _perform(claim: Claim) -> None:
+    step = Step.objects.select_related("run__platform__host", "run__platform__project").get(pk=claim.step_id)
+    name = f"run={claim.run_id} step={step.name} verb={claim.verb.value} fence={claim.fence}"
+    try:
+        answer = steps.perform(step, claim.verb)
+    except Rejected as error:
+        log.warning("%s rejected: %s", name, error)
+        _write(claim, lambda run, step, rows: _rejected(run, step, rows, str(error)))
+    except DriverError as error:
+        log.warning("%s failed: %s", name, error)
+        _write(claim, lambda run, step, rows: _failed(run, step, str(error)))
+    except Exception as error:
+        connection.close_if_unusable_or_obsolete()
+        log.exception("%s broke", name)
+        _write(claim, lambda run, step, rows: _failed(run, step, f"{type(error).__name__}: {error}"))
+    else:
+        if isinstance(answer, steps.NotYet):
+            not_yet = answer
+            _write(claim, lambda run, step, rows: _waiting(run, step, not_yet))
+        else:
+            log.info("%s done", name)
+            _write(claim, lambda run, step, rows: _done(step, claim.undoing, answer.message))
+
+
+def _write(claim: Claim, change: Callable[[Run, Step, list[Step]], str]) -> None:
+    """Journal what came of a claim, if the fencing number still holds, and bring the run to where its steps stand."""
+    with transaction.atomic():
+        run = runs.lock_run(claim.run_id)
+        rows = list(run.steps.all())
+        step = next(s for s in rows if s.pk == claim.step_id)
+        if step.fence != claim.fence:
+            _late(run, step, claim)
+            return
+        step.lease_until = step.fence = None
+        step.error, step.message = "", ""
+        event = change(run, step, rows)
+        step.save()
+        JournalEntry.objects.create(
+            run=run, step=step, event=event, fence=claim.fence, message=step.error or step.message
+        )
+        runs.settle(run, rows)
+
+
+def _late(run: Run, step: Step, claim: Claim) -> None:
+    """The step is no longer this worker's: its result does not count. Where nobody took over yet, the way is free now."""
+    JournalEntry.objects.create(run=run, step=step, event="fenced", fence=claim.fence)
+    log.warning("run=%s step=%s fence=%s lost its lease", run.pk, step.name, claim.fence)
+    if step.fence is None:
+        step.lease_until = None
+        step.save(update_fields=["lease_until"])
+        runs.ring(run.pk)
+
+
+def _done(step: Step, undoing: bool, message: str) -> str:
+    step.state = (StepState.UNDONE if undoing else StepState.DONE).value
+    step.finished_at, step.not_before, step.message, step.failures = timezone.now(), None, message[:300], 0
+    return step.state
+
+
+def _waiting(run: Run, step: Step, answer: steps.NotYet) -> str:
+    now = timezone.now()
+    patience = timedelta(seconds=saga.policy(step.action).deadline)
+    if step.started_at is not None and now - step.started_at > patience:
+        step.failures = saga.policy(step.action).attempts
+        return _failed(run, step, f"gave up waiting: {answer.message}")
+    step.state = _idle(run, step)
+    step.not_before, step.message = now + timedelta(seconds=answer.after), answer.message[:300]
+    runs.ring(run.pk, after=answer.after)
+    return StepState.WAITING.value
+
+
+def _idle(run: Run, step: Step) -> str:
+    return (StepState.UNDOING if run.state == RunState.UNWINDING.value else StepState.WAITING).value
+
+
+def _failed(run: Run, step: Step, why: str) -> str:
+    step.failures, step.error = step.failures + 1, why[:2000]
+    policy = saga.policy(step.action)
+    if step.failures >= policy.attempts:
+        step.state, step.not_before = StepState.FAILED.value, None
+        return StepState.FAILED.value
+    wait = saga.backoff(step.failures)
+    step.state, step.not_before = _idle(run, step), timezone.now() + timedelta(seconds=wait)
+    runs.ring(run.pk, after=wait)
+    return "retry"
+
+
+def _rejected(run: Run, step: Step, rows: list[Step], why: str) -> str:
+    step.error = why[:2000]
+    if run.state == RunState.UNWINDING.value or RunKind(run.kind) not in runs.UNWINDABLE:
+        step.state, step.not_before = StepState.FAILED.value, None
+        return StepState.FAILED.value
+    runs.begin_unwinding(run, rows, why)
+    runs.ring(run.pk)
+    return "rejected"

@@ -1,0 +1,36 @@
+"""What people do with a platform that exists."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from placo.domain import saga
+from placo.domain.lifecycle import RunKind
+from placo.platforms.models import Platform, Run, User
+from placo.services import access, runs
+from placo.services.errors import InvalidInput
+
+POWER_ACTIONS = {"start": RunKind.START, "stop": RunKind.STOP, "restart": RunKind.RESTART}
+
+
+@transaction.atomic
+def power_platform(*, acting_user: User, slug: str, action: str) -> Run:
+    """Start, stop or restart all machines of a platform."""
+    platform = access.get_managed_platform(acting_user, slug)
+    kind = POWER_ACTIONS.get(action)
+    if kind is None:
+        known = ", ".join(POWER_ACTIONS)
+        raise InvalidInput({"action": [_("Unknown action. There are: %(known)s.") % {"known": known}]})
+    machines = [m.name for m in platform.plan.machines]
+    return runs.start(platform, kind, saga.power_steps(kind, machines), acting_user=acting_user)
+
+
+@transaction.atomic
+def retire_platform(*, acting_user: User, slug: str, confirm: str) -> Run:
+    """Remove a platform and everything in it for good; `confirm` has to be its slug."""
+    platform: Platform = access.get_managed_platform(acting_user, slug)
+    if confirm != platform.slug:
+        raise InvalidInput({"confirm": [_("Type the platform's name, %(slug)s, to confirm.") % {"slug": slug}]})
+    steps = saga.retire_steps(platform.plan.images)
+    return runs.start(platform, RunKind.RETIRE, steps, acting_user=acting_user)

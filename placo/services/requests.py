@@ -1,0 +1,289 @@
+"""Asking for a platform and deciding about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from placo import wiring
+from placo.domain.lifecycle import PlatformState, RequestState, RunKind
+from placo.domain.plan import Plan, cost_of, make_plan
+from placo.domain.quota import Cost
+from placo.domain.saga import create_steps
+from placo.platforms.models import Machine, Membership, Platform, Project, Request, Run, User
+from placo.services import access, auditlog, placement, quota, runs
+from placo.services.errors import Conflict, Forbidden, InvalidInput
+from placo.services.validation import check_days, check_options, check_services, check_slug, check_text
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a choice of services would cost, before anything is asked for."""
+
+    services: tuple[str, ...]
+    cost: Cost
+    quota: quota.QuotaView
+
+
+def preview(*, acting_user: User, project_slug: str, services: Iterable[str]) -> Preview:
+    """The cost of a choice against the project's quota; unknown services raise InvalidInput."""
+    project = access.get_project(acting_user, project_slug)
+    chosen = check_services(services, allow_empty=True)
+    cost = cost_of(wiring.catalogue(), chosen) if chosen else Cost()
+    return Preview(chosen, cost, quota.view(project, cost))
+
+
+def _owners(project: Project) -> list[str]:
+    return sorted(project.owners.values_list("uid", flat=True))
+
+
+def _plan(
+    *, platform_uuid: Any, slug: str, title: str, project: Project, services: tuple[str, ...], options: Any, days: int
+) -> tuple[Plan, int]:
+    place, index = placement.choose()
+    catalogue, images = wiring.catalogue(), wiring.images()
+    plan = make_plan(
+        catalogue,
+        platform_uuid=platform_uuid,
+        slug=slug,
+        title=title,
+        project=project.slug,
+        owners=_owners(project),
+        services=services,
+        options=options,
+        days=days,
+        placement=place,
+        images={name: images.name_for(name) for name in catalogue.machines_of(services)},
+    )
+    return plan, index
+
+
+def submit_request(
+    *,
+    acting_user: User,
+    project_slug: str,
+    slug: str,
+    services: Iterable[str],
+    days: Any,
+    justification: str,
+    title: str = "",
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Request:
+    """Check everything, freeze the plan, reserve quota, subnet and slug. Raises InvalidInput naming each field."""
+    project = access.get_project(acting_user, project_slug)
+    errors: dict[str, list[object]] = {}
+    with check_into(errors):
+        slug = check_slug(slug)
+    chosen: tuple[str, ...] = ()
+    with check_into(errors):
+        chosen = check_services(services)
+    checked_options: dict[str, dict[str, Any]] = {}
+    with check_into(errors):
+        checked_options = check_options(chosen, options or {})
+    with check_into(errors):
+        days = check_days(days, project.max_days)
+    with check_into(errors):
+        justification = check_text("justification", justification, limit=4000)
+    with check_into(errors):
+        title = check_text("title", title or slug, limit=200)
+    if errors:
+        raise InvalidInput(errors)
+    try:
+        with transaction.atomic():
+            project = quota.lock(project)
+            placement.lock()
+            view = quota.view(project, cost_of(wiring.catalogue(), chosen))
+            if view.shortages:
+                raise InvalidInput({"services": view.problems()})
+            plan, index = _plan(
+                platform_uuid=uuid4(),
+                slug=slug,
+                title=title,
+                project=project,
+                services=chosen,
+                options=checked_options,
+                days=days,
+            )
+            return _store(acting_user, project, plan, index, justification)
+    except IntegrityError as error:
+        if "one_living_platform_per_slug" in str(error):
+            raise InvalidInput({"slug": [_("This name is taken. Choose another one.")]}) from None
+        raise
+
+
+class check_into:  # noqa: N801 - reads as a verb at the call
+    """Collect the InvalidInput of a block into one mapping, so that a form shows every error at once."""
+
+    def __init__(self, errors: dict[str, list[object]]) -> None:
+        self.errors = errors
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, InvalidInput):
+            for field, messages in error.errors.items():
+                self.errors.setdefault(field, []).extend(messages)
+            return True
+        return False
+
+
+def _store(acting_user: User, project: Project, plan: Plan, index: int, justification: str) -> Request:
+    platform = Platform.objects.create(
+        uuid=plan.uuid,
+        slug=plan.slug,
+        title=plan.title,
+        project=project,
+        host=placement.host(plan.host),
+        state=PlatformState.REQUESTED.value,
+        plan_data=plan.as_json(),
+        subnet_index=index,
+    )
+    quota.reserve(platform, plan.cost)
+    request = Request.objects.create(
+        platform=platform,
+        requester=acting_user,
+        justification=justification,
+        days=plan.days,
+        plan_hash=plan.hash,
+    )
+    auditlog.record(acting_user, "request.submit", plan.slug, request=request.pk, services=list(plan.services))
+    return request
+
+
+def _open_request(request_id: int) -> Request:
+    """The request, locked with its project and platform, if it still waits for a decision."""
+    request = Request.objects.select_for_update().select_related("platform__project", "requester").get(pk=request_id)
+    quota.lock(request.platform.project)
+    if request.state != RequestState.SUBMITTED.value:
+        raise Conflict(
+            _("This request has already been decided: %(state)s.") % {"state": request.get_state_display()},
+            _("Open it to see by whom and when."),
+        )
+    return request
+
+
+def misfits(request: Request) -> list[str]:
+    """Why the frozen plan of a request would not be approved any more; empty when it still fits."""
+    plan, platform = request.platform.plan, request.platform
+    found = [str(p) for p in quota.view(platform.project, plan.cost, without=platform).problems()]
+    if not platform.host.enabled:
+        found.append(_("The host %(host)s no longer takes platforms.") % {"host": plan.host})
+    catalogue = wiring.catalogue()
+    gone = [s for s in plan.services if s not in catalogue.services]
+    if gone:
+        return [*found, _("No longer in the catalogue: %(names)s.") % {"names": ", ".join(gone)}]
+    if cost_of(catalogue, plan.services) != plan.cost:
+        found.append(_("The catalogue now gives these services other amounts of memory, processors or disk."))
+    for machine in plan.machines:
+        current = wiring.images().name_for(machine.name)
+        if current != machine.image:
+            found.append(_("The image of %(machine)s has been replaced.") % {"machine": machine.name})
+    if tuple(_owners(platform.project)) != plan.owners:
+        found.append(_("The owners of the project have changed."))
+    return found
+
+
+@transaction.atomic
+def approve_request(*, acting_user: User, request_id: int, plan_hash: str | None = None, comment: str = "") -> Run:
+    """Start the run that makes the platform. Conflict if it was decided already or the plan no longer fits."""
+    access.get_request(acting_user, request_id)
+    if not acting_user.is_administrator:
+        raise Forbidden(
+            _("Only an administrator can approve a request, and nobody can approve their own without being one."),
+            _("An administrator has been shown your request and will decide."),
+        )
+    request = _open_request(request_id)
+    if plan_hash is not None and plan_hash != request.plan_hash:
+        raise Conflict(_("The plan has changed since you looked at it."), _("Read the new plan, then approve it."))
+    problems = misfits(request)
+    if problems:
+        raise Conflict(
+            _("The plan no longer fits: %(why)s") % {"why": " ".join(problems)},
+            _("Make a new plan from the request, or reject it."),
+        )
+    platform, plan = request.platform, request.platform.plan
+    _decide(request, RequestState.APPROVED, acting_user, comment)
+    quota.commit(platform)
+    Machine.objects.bulk_create(
+        Machine(platform=platform, name=m.name, uuid=m.uuid, address=m.address) for m in plan.machines
+    )
+    names = {u.username: u.display_name for u in User.objects.filter(username__in=plan.owners)}
+    Membership.objects.bulk_create(
+        Membership(platform=platform, uid=uid, name=names.get(uid, uid), owner=True, settled=True)
+        for uid in plan.owners
+    )
+    platform.expires_on = timezone.localdate() + timedelta(days=plan.days)
+    platform.save(update_fields=["expires_on"])
+    return runs.start(platform, RunKind.CREATE, create_steps(plan.images), acting_user=acting_user)
+
+
+def _decide(request: Request, state: RequestState, acting_user: User, comment: str) -> None:
+    request.state, request.decided_by, request.decided_at = state.value, acting_user, timezone.now()
+    request.comment = comment.strip()
+    request.save(update_fields=["state", "decided_by", "decided_at", "comment"])
+    auditlog.record(acting_user, f"request.{state.value}", request.platform.slug, request=request.pk, comment=comment)
+
+
+def _close(request: Request, state: RequestState, acting_user: User, comment: str) -> Request:
+    _decide(request, state, acting_user, comment)
+    platform = request.platform
+    platform.state, platform.subnet_index = PlatformState.DECLINED.value, None
+    platform.save(update_fields=["state", "subnet_index"])
+    quota.release(platform)
+    return request
+
+
+@transaction.atomic
+def reject_request(*, acting_user: User, request_id: int, comment: str) -> Request:
+    """Refuse with a reason that the requester will read; gives back what was reserved."""
+    access.get_request(acting_user, request_id)
+    access.require_administrator(acting_user)
+    comment = check_text("comment", comment, limit=4000)
+    return _close(_open_request(request_id), RequestState.REJECTED, acting_user, comment)
+
+
+@transaction.atomic
+def withdraw_request(*, acting_user: User, request_id: int) -> Request:
+    """The project's owners take their request back."""
+    access.get_request(acting_user, request_id)
+    return _close(_open_request(request_id), RequestState.WITHDRAWN, acting_user, "")
+
+
+@transaction.atomic
+def replan_request(*, acting_user: User, request_id: int) -> Request:
+    """A new plan for the same wish, where the old one no longer fits. InvalidInput when even a new one cannot fit."""
+    access.get_request(acting_user, request_id)
+    access.require_administrator(acting_user)
+    request = _open_request(request_id)
+    platform, old = request.platform, request.platform.plan
+    chosen = check_services(old.services)
+    placement.lock()
+    cost = cost_of(wiring.catalogue(), chosen)
+    view = quota.view(platform.project, cost, without=platform)
+    if view.shortages:
+        raise InvalidInput({"services": view.problems()})
+    plan, index = _plan(
+        platform_uuid=platform.uuid,
+        slug=old.slug,
+        title=old.title,
+        project=platform.project,
+        services=chosen,
+        options=old.options,
+        days=old.days,
+    )
+    platform.host, platform.plan_data, platform.subnet_index = placement.host(plan.host), plan.as_json(), index
+    platform.save(update_fields=["host", "plan_data", "subnet_index"])
+    request.plan_hash = plan.hash
+    request.save(update_fields=["plan_hash"])
+    quota.release(platform)
+    quota.reserve(platform, plan.cost)
+    auditlog.record(acting_user, "request.replan", plan.slug, request=request.pk)
+    return request

@@ -1,0 +1,184 @@
+"""Runs: starting one, and the choices that people have when one is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from placo.celery import app
+from placo.domain import saga
+from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind, RunState, StepState
+from placo.domain.saga import StepSpec
+from placo.platforms.models import JournalEntry, Membership, Platform, Run, Step, User
+from placo.services import access, auditlog, quota
+from placo.services.errors import Conflict
+
+
+def ring(run_id: int, *, times: int = 1, after: float = 0) -> None:
+    """Ring the workers' doorbell, after the commit. A lost ring is repeated by the sweep."""
+    for _i in range(times):
+        transaction.on_commit(partial(_send, run_id, after), robust=True)
+
+
+def _send(run_id: int, after: float) -> None:
+    app.send_task("tasks.advance", [run_id], countdown=after or None, retry=False, ignore_result=True)
+
+
+def start(
+    platform: Platform, kind: RunKind, steps: Iterable[StepSpec], *, acting_user: User | None, subject: str = ""
+) -> Run:
+    """Write a run and all of its steps, move the platform into the state that shows it, ring the doorbell.
+
+    Conflict when the platform is in no state for it or another run is under way. The caller is in a transaction.
+    """
+    platform = Platform.objects.select_for_update().get(pk=platform.pk)
+    if kind in TRANSITIONS:
+        transition = TRANSITIONS[kind]
+        if PlatformState(platform.state) not in transition.sources:
+            raise Conflict(
+                _("The platform is %(state)s: this is not possible now.") % {"state": platform.get_state_display()},
+                _("Wait until what is under way has ended, then try again."),
+            )
+        platform.state = transition.during.value
+        platform.save(update_fields=["state"])
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(platform=platform, kind=kind.value, started_by=acting_user, subject=subject)
+    except IntegrityError:
+        raise Conflict(_("Another run is under way on this platform."), _("Wait until it has ended.")) from None
+    Step.objects.bulk_create(
+        Step(
+            run=run,
+            position=position,
+            name=step.id,
+            action=step.action,
+            verb=step.verb.value,
+            target=step.target,
+            needs=list(step.needs),
+        )
+        for position, step in enumerate(steps)
+    )
+    JournalEntry.objects.create(run=run, event="started")
+    auditlog.record(acting_user, f"run.{kind.value}", platform.slug, run=run.pk, subject=subject)
+    ring(run.pk)
+    return run
+
+
+def lock_run(run_id: int) -> Run:
+    """The run's row, locked until the transaction ends: every change of a run or its steps happens under it."""
+    return Run.objects.select_for_update(of=("self",)).select_related("platform").get(pk=run_id)
+
+
+def states_of(steps: Iterable[Step]) -> dict[str, StepState]:
+    """Step name -> state, in the order of the plan."""
+    return {step.name: StepState(step.state) for step in steps}
+
+
+def settle(run: Run, steps: list[Step]) -> None:
+    """Bring the run, and with it the platform, to where its steps stand. The caller holds the run's lock."""
+    outcome = saga.outcome(RunState(run.state), states_of(steps))
+    if outcome.value != run.state:
+        run.state = outcome.value
+        JournalEntry.objects.create(run=run, event=f"run {outcome.value}")
+        if outcome in (RunState.DONE, RunState.UNDONE):
+            run.ended_at = timezone.now()
+            _end(run, outcome)
+    run.version += 1
+    run.save(update_fields=["state", "ended_at", "version", "fence"])
+
+
+def _end(run: Run, outcome: RunState) -> None:
+    """What the end of a run means for its platform."""
+    kind = RunKind(run.kind)
+    if kind is RunKind.MEMBER:
+        if outcome is RunState.UNDONE:
+            Membership.objects.filter(platform=run.platform, uid=run.subject).delete()
+        return
+    transition = TRANSITIONS[kind]
+    platform = Platform.objects.select_for_update().get(pk=run.platform_id)
+    state = transition.done if outcome is RunState.DONE else transition.undone
+    platform.state = state.value
+    if kind is RunKind.CREATE and outcome is RunState.DONE:
+        platform.ready_at = timezone.now()
+    if not platform.alive:
+        platform.subnet_index = None
+        quota.release(platform)
+        platform.memberships.all().delete()
+        platform.machines.update(state="gone", answer="")
+    platform.save(update_fields=["state", "ready_at", "subnet_index"])
+
+
+def begin_unwinding(run: Run, steps: list[Step], why: str) -> None:
+    """Turn the run round. The caller holds the run's lock and settles afterwards."""
+    touched = [step.name for step in steps if step.attempts]
+    for name, state in saga.start_of_unwinding(states_of(steps), touched).items():
+        step = next(s for s in steps if s.name == name)
+        step.state, step.not_before, step.failures = state.value, None, 0
+        # A worker may still be at it: its number is void, but nothing touches the step before its lease is over.
+        step.fence = None
+        step.started_at = None if state is StepState.UNDOING else step.started_at
+    Step.objects.bulk_update(steps, ["state", "not_before", "failures", "fence", "started_at"])
+    run.state = RunState.UNWINDING.value
+    JournalEntry.objects.create(run=run, event="unwinding", message=why)
+
+
+UNWINDABLE = frozenset({RunKind.CREATE, RunKind.MEMBER})
+"""Kinds of run that a definitive refusal turns round; the others stand stuck until somebody chooses."""
+
+
+def _stuck(acting_user: User, run_id: int) -> tuple[Run, list[Step]]:
+    access.get_run(acting_user, run_id)
+    run = lock_run(run_id)
+    if run.state != RunState.STUCK.value and not (
+        run.state == RunState.UNWINDING.value and run.steps.filter(state=StepState.FAILED.value).exists()
+    ):
+        raise Conflict(_("This run is not stuck."), _("Only a stuck run has something to decide."))
+    return run, list(run.steps.all())
+
+
+def _again(steps: list[Step], state: StepState) -> None:
+    for step in steps:
+        if step.state == StepState.FAILED.value:
+            step.state, step.failures, step.not_before, step.started_at = state.value, 0, None, None
+            step.lease_until = step.fence = None
+    Step.objects.bulk_update(steps, ["state", "failures", "not_before", "started_at", "lease_until", "fence"])
+
+
+@transaction.atomic
+def retry_run(*, acting_user: User, run_id: int) -> Run:
+    """Try the failed steps of a stuck run again."""
+    run, steps = _stuck(acting_user, run_id)
+    unwinding = run.state == RunState.UNWINDING.value
+    _again(steps, StepState.UNDOING if unwinding else StepState.PENDING)
+    return _resume(run, steps, acting_user, "retry")
+
+
+@transaction.atomic
+def skip_run(*, acting_user: User, run_id: int) -> Run:
+    """Go on without the failed steps of a stuck run (administrators): they count as done."""
+    run, steps = _stuck(acting_user, run_id)
+    access.require_administrator(acting_user)
+    _again(steps, StepState.SKIPPED)
+    return _resume(run, steps, acting_user, "skip")
+
+
+@transaction.atomic
+def undo_run(*, acting_user: User, run_id: int) -> Run:
+    """Undo everything that a stuck creation did."""
+    run, steps = _stuck(acting_user, run_id)
+    if RunKind(run.kind) not in UNWINDABLE:
+        raise Conflict(_("This kind of run cannot be undone."), _("Retry it, or ask an administrator to skip the step."))
+    begin_unwinding(run, steps, _("asked for by %(who)s") % {"who": acting_user.username})
+    return _resume(run, steps, acting_user, "undo")
+
+
+def _resume(run: Run, steps: list[Step], acting_user: User, verb: str) -> Run:
+    JournalEntry.objects.create(run=run, event=verb, message=acting_user.username)
+    auditlog.record(acting_user, f"run.{verb}", run.platform.slug, run=run.pk)
+    settle(run, steps)
+    ring(run.pk)
+    return run

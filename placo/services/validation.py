@@ -1,0 +1,98 @@
+"""Checks of what people type. Each returns the clean value or raises InvalidInput naming the field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from placo import wiring
+from placo.domain.catalogue import OptionError
+from placo.domain.lifecycle import ENDED
+from placo.domain.plan import SLUG_MAX, slug_problem
+from placo.platforms.models import Platform
+from placo.services.errors import InvalidInput
+
+
+def check_slug(slug: object) -> str:
+    """A free, well-formed slug."""
+    text = slug if isinstance(slug, str) else ""
+    problem = slug_problem(text)
+    messages = {
+        "empty": _("Choose a short name: it becomes part of the addresses."),
+        "too-long": _("At most %(max)d characters, so that it fits in an address.") % {"max": SLUG_MAX},
+        "characters": _("Lower-case letters a to z, digits and single hyphens only, not at the start or end."),
+        "reserved": _("This name is reserved. Choose another one."),
+    }
+    if problem:
+        raise InvalidInput({"slug": [messages[problem]]})
+    if Platform.objects.filter(slug=text).exclude(state__in=[s.value for s in ENDED]).exists():
+        raise InvalidInput({"slug": [_("This name is taken. Choose another one.")]})
+    return text
+
+
+def check_services(services: Iterable[str], *, allow_empty: bool = False) -> tuple[str, ...]:
+    """Known services, each once, in the catalogue's order, with those that they need."""
+    asked = set(services)
+    catalogue = wiring.catalogue()
+    unknown = sorted(str(s) for s in asked if s not in catalogue.services)
+    if unknown:
+        known = ", ".join(catalogue.services)
+        message = _("Unknown service: %(unknown)s. The catalogue has: %(known)s.")
+        raise InvalidInput({"services": [message % {"unknown": ", ".join(unknown), "known": known}]})
+    if not asked and not allow_empty:
+        raise InvalidInput({"services": [_("Pick at least one service.")]})
+    return tuple(catalogue.services_of(asked))
+
+
+def check_options(services: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every option of the chosen services: the given value, checked, or its default. Fields are named options.<s>.<o>."""
+    catalogue, language = wiring.catalogue(), get_language() or "en"
+    errors: dict[str, list[object]] = {}
+    clean: dict[str, dict[str, Any]] = {}
+    chosen = tuple(services)
+    for service in options:
+        if service not in chosen:
+            errors[f"options.{service}"] = [_("This service was not picked.")]
+    for service in chosen:
+        given = options.get(service, {})
+        known = {option.name: option for option in catalogue.services[service].options}
+        for name in given:
+            if name not in known:
+                errors[f"options.{service}.{name}"] = [_("There is no such option.")]
+        clean[service] = {}
+        for name, option in known.items():
+            try:
+                clean[service][name] = option.check(given.get(name, option.default))
+            except OptionError as error:
+                errors[f"options.{service}.{name}"] = [error.text.get(language)]
+    if errors:
+        raise InvalidInput(errors)
+    return clean
+
+
+def check_days(days: object, maximum: int) -> int:
+    """A duration in days within the project's limit."""
+    try:
+        number = int(str(days))
+    except ValueError:
+        raise InvalidInput({"days": [_("A whole number of days.")]}) from None
+    if number < 1:
+        raise InvalidInput({"days": [_("At least one day.")]})
+    if number > maximum:
+        raise InvalidInput({"days": [_("At most %(max)d days in this project.") % {"max": maximum}]})
+    return number
+
+
+def check_text(field: str, text: object, *, limit: int) -> str:
+    """Some text, not empty, not longer than `limit` characters."""
+    value = text.strip() if isinstance(text, str) else ""
+    if not value:
+        raise InvalidInput({field: [_("This cannot be empty.")]})
+    if len(value) > limit:
+        raise InvalidInput({field: [_("At most %(max)d characters.") % {"max": limit}]})
+    if "\x00" in value:
+        raise InvalidInput({field: [_("A NUL character cannot be kept.")]})
+    return value

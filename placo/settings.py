@@ -1,0 +1,160 @@
+"""Django's settings, derived from the site configuration (placo/config.py)."""
+
+from __future__ import annotations
+
+import sys
+from urllib.parse import urlsplit
+
+from placo import config
+from placo.drivers.openldap import connection_options
+
+LOADED = config.load()
+SITE = LOADED.config
+BASE_DIR = config.ROOT
+
+SECRET_KEY = config.read_secret(SITE.site.secret_key_file)
+DEBUG = False
+_portal = urlsplit(SITE.site.portal_url)
+ALLOWED_HOSTS = [_portal.hostname or "localhost", "localhost", "127.0.0.1", "testserver"]
+CSRF_TRUSTED_ORIGINS = [SITE.site.portal_url]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "axes",
+    "placo.platforms",
+    "placo.web",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "placo.web.middleware.ServiceErrors",
+    "placo.web.middleware.ContentSecurityPolicy",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "placo.urls"
+ASGI_APPLICATION = "placo.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "placo.web.context.portal",
+            ],
+        },
+    },
+]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": SITE.database.host,
+        "NAME": SITE.database.name,
+        "USER": SITE.database.user,
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "platforms.User"
+LOGIN_URL = "web:login"
+LOGIN_REDIRECT_URL = "web:home"
+LOGOUT_REDIRECT_URL = "web:login"
+# The break-glass administrator comes first: it must get in while the directory is down.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "placo.web.auth.BreakGlassBackend",
+    "placo.web.auth.DirectoryBackend",
+]
+AUTH_LDAP_SERVER_URI = SITE.directory.uri
+AUTH_LDAP_USER_DN_TEMPLATE = f"uid=%(user)s,ou=people,{SITE.directory.base}"
+AUTH_LDAP_CONNECTION_OPTIONS = connection_options(SITE.directory.ca_file, 5)
+AUTH_LDAP_USER_ATTRLIST = ["uid", "cn", "sn", "givenName", "mail", "memberOf"]
+AUTH_LDAP_USER_ATTR_MAP = {"last_name": "cn", "email": "mail"}
+AUTH_LDAP_ALWAYS_UPDATE_USER = True
+
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "placo.web.auth.locked_out"
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True
+SILENCED_SYSTEM_CHECKS = ["axes.W003"]
+
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _portal.scheme == "https"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- languages and static files --------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("fr", "Français")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = USE_TZ = True
+TIME_ZONE = "Europe/Paris"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = SITE.site.state_dir / "static"
+STATICFILES_DIRS = [BASE_DIR / "static", ("vendor", BASE_DIR / "var" / "assets" / "vendor")]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if "pytest" in sys.modules
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_MANIFEST_STRICT = False
+
+# --- Celery: a doorbell, nothing more --------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = SITE.redis.url.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # a lost doorbell is rung again by the sweep
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_timeout": 10}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_IMPORTS = ["tasks"]
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "tasks.sweep", "schedule": 3.0, "options": {"expires": 3}},
+    "refresh-hosts": {"task": "tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"httpx": {"level": "WARNING"}, "axes": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+}

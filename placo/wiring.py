@@ -1,0 +1,86 @@
+"""Where drivers are made: the one place that knows which technology stands behind each contract."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from functools import cache
+from uuid import UUID
+
+from django.conf import settings
+
+from placo.config import SiteConfig, read_secret
+from placo.domain.catalogue import Catalogue, load_catalogue
+from placo.drivers import ports
+from placo.drivers.certificates import SiteCertificateAuthority
+from placo.drivers.edge_nginx import NginxEdge
+from placo.drivers.images import ImageCache
+from placo.drivers.libvirt import LibvirtHypervisor
+from placo.drivers.openldap import OpenLdapDirectory
+from placo.drivers.probe import EdgeProber
+
+
+def site() -> SiteConfig:
+    """The site configuration in force."""
+    config: SiteConfig = settings.SITE
+    return config
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The catalogue, read once; raises CatalogueError with every problem in it."""
+    return load_catalogue(site().site.catalogue)
+
+
+@cache
+def hypervisor(name: str, uri: str, storage_pool: str, domain_type: str) -> ports.Hypervisor:
+    """The host behind a libvirt URI; one connection per process."""
+    return LibvirtHypervisor(name, uri, storage_pool=storage_pool, domain_type=domain_type)
+
+
+@cache
+def directory() -> ports.Directory:
+    """The site's OpenLDAP."""
+    c = site().directory
+    return OpenLdapDirectory(c.uri, c.base, c.bind_dn, read_secret(c.password_file), c.ca_file)
+
+
+@cache
+def edge() -> ports.Edge:
+    """The site's reverse proxy."""
+    c = site().edge
+    return NginxEdge(
+        sites_dir=c.sites_dir,
+        certificates_dir=c.certificates_dir,
+        pid_file=c.pid_file,
+        config_file=c.config_file,
+        ca_file=site().ca.certificate_file,
+        listens=(f"unix:{c.socket} ssl", f"{c.address}:443 ssl"),
+    )
+
+
+@cache
+def authority() -> ports.CertificateAuthority:
+    """Who signs certificates."""
+    c = site().ca
+    return SiteCertificateAuthority(c.certificate_file, c.key_file)
+
+
+@cache
+def prober() -> ports.Prober:
+    """Asks services through the edge."""
+    return EdgeProber(site().edge.socket, site().ca.certificate_file)
+
+
+@cache
+def images() -> ports.Images:
+    """The images built on this machine."""
+    return ImageCache(site().site.image_cache, catalogue())
+
+
+def machine_secret(machine: str | UUID, purpose: str) -> str:
+    """A machine's secret, derived from the site's key (HMAC-SHA256, RFC 2104): nothing is stored, a step may be repeated."""
+    key = read_secret(site().site.secret_key_file).encode()
+    digest = hmac.new(key, f"{purpose}|{machine}".encode(), hashlib.sha256).digest()
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,0 +1,26 @@
+"""Celery tasks: thin; they ring the engine's doorbell."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from placo.services import engine, hosts, runs
+
+
+@shared_task(name="tasks.advance")
+def advance(run_id: int) -> None:
+    """Do what is due of a run."""
+    engine.advance(run_id)
+
+
+@shared_task(name="tasks.sweep")
+def sweep() -> None:
+    """Ring again for every run that has something to do: its doorbell may have been lost."""
+    for run_id in engine.due_runs():
+        runs.ring(run_id)
+
+
+@shared_task(name="tasks.refresh_hosts")
+def refresh_hosts() -> None:
+    """Keep what the portal shows of its hosts fresh."""
+    hosts.refresh_hosts()
