@@ -1,0 +1,198 @@
+"""The catalogue: reading it whole, asking it questions, and naming the images that it calls for.
+
+    catalogue = load_catalogue(Path("catalogue"))          # CatalogueError with every mistake, or a sound catalogue
+    catalogue.machines_of(["web", "svn"])                  # ("www", "svn"): the machines of such a platform
+    catalogue.image_name("www")                            # "placo-www-1f2e3d4c5b6a"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from placo.domain.catalogue_checks import Parts, check_all
+from placo.domain.catalogue_errors import CatalogueError, Problem, UnknownService
+from placo.domain.catalogue_model import (
+    BASE_SOFTWARE,
+    DATA_ROOT,
+    DNS_LABEL_LENGTH,
+    Endpoint,
+    FileTemplate,
+    Machine,
+    Option,
+    OptionError,
+    OptionType,
+    OptionValue,
+    Port,
+    Probe,
+    Route,
+    Service,
+    Software,
+    Text,
+)
+from placo.domain.catalogue_parse import parse_machine, parse_service, parse_software
+
+__all__ = [
+    "BASE_SOFTWARE",
+    "DATA_ROOT",
+    "Catalogue",
+    "CatalogueError",
+    "Endpoint",
+    "FileTemplate",
+    "Machine",
+    "Option",
+    "OptionError",
+    "OptionType",
+    "OptionValue",
+    "Port",
+    "Probe",
+    "Problem",
+    "Route",
+    "Service",
+    "Software",
+    "Text",
+    "UnknownService",
+    "default_guest_folder",
+    "load_catalogue",
+]
+
+IMAGE_RECIPE = 1
+"""Raise this when the image builder changes what an image contains without the catalogue or guest/ changing."""
+
+SUITE = "bookworm"
+"""The Debian release that guests run."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A sound catalogue. `guest_files` are PLACO's own files in every image: path below / -> (mode bits, content)."""
+
+    services: Mapping[str, Service]
+    machines: Mapping[str, Machine]
+    software: Mapping[str, Software]
+    guest_files: Mapping[str, tuple[int, bytes]] = field(default_factory=dict, repr=False)
+
+    def services_of(self, ids: Iterable[str]) -> tuple[Service, ...]:
+        """These services and all that they need, what is needed first, each once; UnknownService if one is not there."""
+        ordered: dict[str, Service] = {}
+
+        def add(name: str) -> None:
+            if name not in self.services:
+                raise UnknownService(name)
+            if name in ordered:
+                return
+            for needed in self.services[name].needs:
+                add(needed)
+            ordered[name] = self.services[name]
+
+        for name in ids:
+            add(name)
+        return tuple(ordered.values())
+
+    def machines_of(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """The names of the machines of these services and of all that they need, each once; UnknownService as above."""
+        return tuple(dict.fromkeys(name for service in self.services_of(ids) for name in service.machines))
+
+    def software_of(self, machine: str) -> tuple[Software, ...]:
+        """All software of a machine in order of installation, the base first."""
+        names = (BASE_SOFTWARE, *self.machines[machine].software)
+        return tuple(self.software[name] for name in names)
+
+    @cached_property
+    def longest_slug(self) -> int:
+        """How many characters a slug may have so that every public name and host name is a DNS label."""
+        suffixes = [len(route.host) - len("{slug}") for machine in self.machines.values() for route in machine.routes]
+        suffixes += [len(name) + 1 for name in self.machines]
+        return DNS_LABEL_LENGTH - max(suffixes, default=0)
+
+    def base_recipe(self) -> dict[str, Any]:
+        """What the shared first layer of all images is made from."""
+        guest = {
+            path: [f"{mode:04o}", hashlib.sha256(content).hexdigest()]
+            for path, (mode, content) in sorted(self.guest_files.items())
+        }
+        return {
+            "recipe": IMAGE_RECIPE,
+            "suite": SUITE,
+            "guest": guest,
+            "software": [_software_recipe(self.software[BASE_SOFTWARE])],
+        }
+
+    def image_recipe(self, machine: str) -> dict[str, Any]:
+        """Everything that decides what is in a machine's image, as JSON-able ordered data.
+
+        Configure scripts and file templates are not part of it: they travel in the settings archive of each machine.
+        """
+        layers = [_software_recipe(self.software[name]) for name in self.machines[machine].software]
+        return {"machine": machine, "base": self.base_recipe(), "software": layers}
+
+    def image_hash(self, machine: str) -> str:
+        """SHA-256 of the recipe, in hexadecimal."""
+        return recipe_hash(self.image_recipe(machine))
+
+    def image_name(self, machine: str) -> str:
+        """The identity of a machine's image: ``placo-<machine>-<first 12 digits of the hash>``."""
+        return f"placo-{machine}-{self.image_hash(machine)[:12]}"
+
+
+def _software_recipe(software: Software) -> dict[str, Any]:
+    return {"id": software.id, "packages": sorted(software.packages), "build": software.build or ""}
+
+
+def recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of the recipe as canonical JSON."""
+    canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+
+
+def default_guest_folder() -> Path:
+    """guest/ of this checkout: what PLACO itself puts into every image."""
+    return Path(__file__).resolve().parents[2] / "guest"
+
+
+def load_catalogue(path: Path, guest: Path | None = None) -> Catalogue:
+    """Read and check the catalogue in the folder `path`; `guest` is a folder like guest/ of this checkout.
+
+    Raises CatalogueError with *all* mistakes, each with its file, key and remedy.
+    """
+    problems: list[Problem] = []
+    for level in ("services", "machines", "software"):
+        if not (path / level).is_dir():
+            problems.append(Problem(level, "", "is not there.", f"Create the folder {level} in {path}."))
+    services = [parse_service(file, path, problems) for file in sorted((path / "services").glob("*.toml"))]
+    machines = [parse_machine(folder, path, problems) for folder in _folders(path / "machines")]
+    software = [parse_software(folder, path, problems) for folder in _folders(path / "software")]
+    parts = Parts(
+        services={service.id: service for service in services if service},
+        machines={machine.name: machine for machine in machines if machine},
+        software={item.id: item for item in software if item},
+    )
+    if not parts.services:
+        problems.append(Problem("services", "", "has no service.", "Add at least one, for instance web.toml."))
+    problems += check_all(parts)
+    if problems:
+        raise CatalogueError(problems)
+    files = _guest_files(guest or default_guest_folder())
+    return Catalogue(parts.services, parts.machines, parts.software, files)
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _guest_files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """The files below guest/, with 0755 for the executable ones and 0644 for the others."""
+    found = {}
+    for path in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
+        mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+        found["/" + path.relative_to(folder).as_posix()] = (mode, path.read_bytes())
+    return found

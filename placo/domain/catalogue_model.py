@@ -1,0 +1,258 @@
+"""What a catalogue holds: services, machines and software, as frozen values.
+
+The three levels are PLACO's abstraction: a *service* is what a person picks, a *machine* is one virtual machine that a
+service needs, *software* is what runs in a machine. Everything is read once (`placo.domain.catalogue.load_catalogue`)
+and holds the text of its templates and scripts, so that nothing after loading touches the disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+OptionValue = bool | int | str
+"""The value of an option that an owner chose."""
+
+DATA_ROOT = "/srv/placo"
+"""Where a machine's data volume is mounted: everything worth keeping is below."""
+
+BASE_SOFTWARE = "base"
+"""The software every machine has, never listed: the shared first layer of all images."""
+
+DNS_LABEL_LENGTH = 63
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text in the two languages of the portal."""
+
+    en: str
+    fr: str
+
+    def get(self, language: str) -> str:
+        """The text in `language` ("fr", "fr-fr" ...); English for every other language."""
+        return self.fr if language.lower().startswith("fr") else self.en
+
+    def __str__(self) -> str:
+        return self.en
+
+
+class OptionType(StrEnum):
+    """The kinds of value an option takes."""
+
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+    INTEGER = "integer"
+    TEXT = "text"
+
+
+class OptionError(ValueError):
+    """A value that an option does not take; `text` says why, in both languages, `option` which one if it is known."""
+
+    def __init__(self, text: Text, option: str | None = None) -> None:
+        super().__init__(text.en)
+        self.text = text
+        self.option = option
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something the owner can choose about a service.
+
+    `minimum` and `maximum` bound an integer, or the length of a text; `pattern` is a regular expression that a whole
+    text has to match; `choices` are the values of a choice.
+    """
+
+    name: str
+    type: OptionType
+    title: Text
+    default: OptionValue
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern: str | None = None
+    required: bool = False
+
+    def check(self, value: object) -> OptionValue:
+        """`value` if this option takes it (no conversion is made), else OptionError."""
+        if self.type is OptionType.BOOLEAN:
+            if isinstance(value, bool):
+                return value
+            raise OptionError(Text("Answer yes or no.", "Répondez par oui ou par non."))
+        if self.type is OptionType.INTEGER:
+            return self._check_integer(value)
+        if not isinstance(value, str):
+            raise OptionError(Text("A text is expected.", "Un texte est attendu."))
+        if self.type is OptionType.CHOICE:
+            if value in self.choices:
+                return value
+            known = ", ".join(self.choices)
+            raise OptionError(Text(f"Choose one of: {known}.", f"Choisissez parmi : {known}."))
+        return self._check_text(value)
+
+    def _check_integer(self, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise OptionError(Text("A whole number is expected.", "Un nombre entier est attendu."))
+        if self.minimum is not None and value < self.minimum:
+            raise OptionError(Text(f"At least {self.minimum}.", f"Au moins {self.minimum}."))
+        if self.maximum is not None and value > self.maximum:
+            raise OptionError(Text(f"At most {self.maximum}.", f"Au plus {self.maximum}."))
+        return value
+
+    def _check_text(self, value: str) -> str:
+        if not value:
+            if self.required:
+                raise OptionError(Text("This cannot be empty.", "Ce champ ne peut pas être vide."))
+            return value
+        if any(ord(character) < 32 or ord(character) == 127 for character in value):
+            raise OptionError(Text("No control characters.", "Pas de caractère de contrôle."))
+        if self.minimum is not None and len(value) < self.minimum:
+            raise OptionError(
+                Text(f"At least {self.minimum} characters.", f"Au moins {self.minimum} caractères.")
+            )
+        if self.maximum is not None and len(value) > self.maximum:
+            raise OptionError(Text(f"At most {self.maximum} characters.", f"Au plus {self.maximum} caractères."))
+        if self.pattern is not None and not re.fullmatch(self.pattern, value):
+            raise OptionError(
+                Text(f"This has to match {self.pattern}.", f"Ceci doit correspondre à {self.pattern}.")
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An address that people use. `host` is a label below the edge's domain; `path` may name options of the service."""
+
+    name: str
+    machine: str
+    protocol: str
+    host: str
+    path: str
+    title: Text
+
+    def label(self, slug: str) -> str:
+        """The DNS label of this endpoint for the platform `slug`."""
+        return self.host.replace("{slug}", slug)
+
+    def path_for(self, slug: str, options: Mapping[str, OptionValue]) -> str:
+        """The path with the platform's slug and the service's options filled in."""
+        path = self.path.replace("{slug}", slug)
+        for name, value in options.items():
+            path = path.replace("{" + name + "}", str(value))
+        return path
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a person picks. `needs` are other services that come with it."""
+
+    id: str
+    icon: str
+    title: Text
+    summary: Text
+    help: Text
+    machines: tuple[str, ...]
+    needs: tuple[str, ...]
+    options: tuple[Option, ...]
+    endpoints: tuple[Endpoint, ...]
+
+    def defaults(self) -> dict[str, OptionValue]:
+        """The options nobody has touched."""
+        return {option.name: option.default for option in self.options}
+
+    def complete(self, chosen: Mapping[str, object]) -> dict[str, OptionValue]:
+        """All options: what was chosen, checked, and defaults for the rest.
+
+        Raises OptionError with `option` set for a value that is not taken, and for an option that does not exist.
+        """
+        known = {option.name: option for option in self.options}
+        for name in chosen:
+            if name not in known:
+                raise OptionError(Text(f"There is no option {name}.", f"Il n'y a pas d'option {name}."), name)
+        values = self.defaults()
+        for name, value in chosen.items():
+            try:
+                values[name] = known[name].check(value)
+            except OptionError as error:
+                raise OptionError(error.text, name) from error
+        return values
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port on which a machine listens; `protocol` is "tcp" or "udp"."""
+
+    name: str
+    port: int
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """A public name at the edge that leads to `port` of the machine when `service` is part of the platform."""
+
+    service: str
+    host: str
+    port: int
+    protocol: str
+
+    def label(self, slug: str) -> str:
+        """The DNS label of this route for the platform `slug`."""
+        return self.host.replace("{slug}", slug)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How to know that a machine works: GET `path` on the public name answers one of `expect_status` within `timeout_s`."""
+
+    protocol: str
+    host: str
+    path: str
+    expect_status: tuple[int, ...]
+    timeout_s: float
+
+    def label(self, slug: str) -> str:
+        """The DNS label to ask for the platform `slug`."""
+        return self.host.replace("{slug}", slug)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One kind of virtual machine. `software` is in order of installation and does not list the base."""
+
+    name: str
+    title: Text
+    memory_mib: int
+    vcpus: int
+    system_disk_gib: int
+    data_volume_gib: int
+    software: tuple[str, ...]
+    ports: tuple[Port, ...]
+    routes: tuple[Route, ...]
+    probe: Probe
+    backup_paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileTemplate:
+    """A file of the guest: Jinja2 `text`, absolute `target`, `mode` bits, `owner` as "user:group"."""
+
+    source: str
+    target: str
+    mode: int
+    owner: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Software:
+    """What runs in a machine. `build` (in the image) and `configure` (in the guest) are the texts of shell scripts."""
+
+    id: str
+    title: Text
+    packages: tuple[str, ...]
+    files: tuple[FileTemplate, ...]
+    build: str | None = field(repr=False)
+    configure: str | None = field(repr=False)
