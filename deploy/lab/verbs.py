@@ -1,0 +1,313 @@
+"""What can be done with a lab: up, down, status, logs, adopt, restart, destroy."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.lab import application, directory, hosts, identity, network, processes, programs, services, site, state
+from deploy.lab.layout import Lab
+from deploy.lab.programs import Program
+from deploy.lab.shell import LabError, say, step, wait_until
+from deploy.lab.state import State
+from deploy.lab.supervise import Row, Supervisor, is_up
+
+GUESTS_SHUTDOWN_SECONDS = 25.0
+_NEEDED = ("ip", "nft", "nsenter", "unshare", "setpriv", "virsh", "slapd", "slapadd", "ldapadd", "redis-server", "nginx")
+
+
+@contextmanager
+def exclusively(lab: Lab, *, create: bool) -> Iterator[None]:
+    """Hold the lab's lock: two verbs that change the same lab wait for one another."""
+    if create:
+        lab.root.mkdir(parents=True, exist_ok=True)
+    elif not lab.root.is_dir():
+        raise LabError(f"there is no lab in {lab.root}", "start one with `make up`")
+    descriptor = os.open(lab.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another command is at work on {lab.root}; waiting for it ...")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def up(lab: Lab, *, without: Sequence[str] = (), kvm: bool | None = None) -> None:
+    """Bring the lab up from whatever state it is in; harmless when it is up."""
+    started = time.monotonic()
+    _check_machine()
+    with exclusively(lab, create=True):
+        say(f"lab {lab.id} in {lab.root}: going up")
+        supervisor = Supervisor(lab)
+        _link(lab)
+        running = supervisor.is_running()
+        if running and not network.intact(lab):
+            with step("its network is damaged: stopping everything first"):
+                supervisor.shutdown()
+            running = False
+        if not running:
+            _recover(lab)
+        settled = state.settle(lab, kvm=kvm, ports_in_use_are_ours=running)
+        wanted = _prepare(lab, settled, without)
+        if running:
+            supervisor.reread()
+        else:
+            with step("supervisord"):
+                supervisor.launch()
+        _start_infrastructure(lab, settled, supervisor, wanted)
+        _start_hosts(lab, supervisor, wanted)
+        _start_application(lab, supervisor, wanted)
+        say(f"up after {time.monotonic() - started:.1f} s")
+        _print_addresses(lab, settled, without)
+
+
+def down(lab: Lab) -> None:
+    """Bring everything down and leave no process, namespace, link or mount; what is on disk stays."""
+    started = time.monotonic()
+    if not lab.root.is_dir():
+        say(f"there is no lab in {lab.root}: nothing to bring down")
+        return
+    with exclusively(lab, create=False):
+        say(f"lab {lab.id} in {lab.root}: going down")
+        _down(lab)
+        say(f"down after {time.monotonic() - started:.1f} s; everything on disk is kept")
+
+
+def destroy(lab: Lab) -> None:
+    """Bring the lab down and delete its root folder: databases, disks, directory, secrets."""
+    if not lab.root.is_dir():
+        say(f"there is no lab in {lab.root}: nothing to destroy")
+        return
+    down(lab)
+    if not (lab.root / "state.json").exists() and any(p.name != "lock" for p in lab.root.iterdir()):
+        raise LabError(f"{lab.root} does not look like a lab: nothing deleted")
+    with step(f"deleting {lab.root}"):
+        shutil.rmtree(lab.root)
+
+
+def adopt(lab: Lab, *, without: Sequence[str] = ()) -> None:
+    """Take over what a killed supervisord left running: guests go on, services are started anew."""
+    if Supervisor(lab).is_running():
+        say("the lab's supervisord is running: nothing to adopt")
+        return
+    if not processes.of_lab(lab) and not any(network.inode(name) for name in lab.namespaces):
+        raise LabError(f"nothing of lab {lab.id} is running", "start it with `make up`")
+    up(lab, without=without)
+
+
+def restart(lab: Lab, names: Sequence[str]) -> None:
+    """Restart programs by name (web, worker, beat when none is named)."""
+    supervisor = Supervisor(lab)
+    if not supervisor.is_running():
+        raise LabError("the lab is down", "start it with `make up`")
+    with exclusively(lab, create=False):
+        known = {row.name for row in supervisor.rows()}
+        chosen = list(names) or [name for name in ("web", "worker", "beat") if name in known]
+        unknown = set(chosen) - known
+        if unknown:
+            raise LabError(f"no program {', '.join(sorted(unknown))}", f"there are {', '.join(sorted(known))}")
+        with step(f"restarting {', '.join(chosen)}"):
+            supervisor.stop(chosen)
+            settled = _known_state(lab)
+            supervisor.start([p for p in programs.all_of(lab, settled, ()) if p.name in chosen])
+
+
+def status(lab: Lab) -> bool:
+    """Print what runs; says whether everything that was started does."""
+    supervisor = Supervisor(lab)
+    if not supervisor.is_running():
+        left = processes.of_lab(lab)
+        kept = "" if lab.root.is_dir() else " (it was never started)"
+        say(f"lab {lab.id} in {lab.root}: down{kept}")
+        if left:
+            say(f"  but {len(left)} of its processes run: `make up` takes them over, `make down` ends them")
+        return False
+    settled = _known_state(lab)
+    rows = supervisor.rows()
+    memory = _memory_by_program(lab)
+    say(f"lab {lab.id} in {lab.root}: up")
+    for row in rows:
+        used = memory.get(row.name)
+        say(f"  {row.name:<10} {row.state:<8} {f'{used:6.1f} MB' if used else '':<10} {row.description}")
+    for host in lab.hosts:
+        guests = hosts.running_guests(host) if any(row.name == host.name and is_up(row) for row in rows) else []
+        say(f"  {host.name}: {len(guests)} guest{'s' if len(guests) != 1 else ''} running {' '.join(guests)}".rstrip())
+    _print_addresses(lab, settled, [] if any(row.name == "web" for row in rows) else ["app"])
+    return all(row.state == "RUNNING" for row in rows)
+
+
+def logs(lab: Lab, names: Sequence[str], *, follow: bool) -> None:
+    """Show the ends of the lab's log files, or follow them."""
+    files = [lab.logs / f"{name}.log" for name in names] or sorted(lab.logs.glob("*.log"))
+    missing = [str(path) for path in files if not path.exists()]
+    if missing or not files:
+        raise LabError(f"no log at {', '.join(missing) or lab.logs}", "start the lab with `make up`")
+    os.execvp("tail", ["tail", *(["-F"] if follow else ["-n", "20"]), *(str(path) for path in files)])
+
+
+def _check_machine() -> None:
+    if os.geteuid() != 0:
+        raise LabError("a lab makes network namespaces and mounts: it needs root", "run it as root")
+    missing = [name for name in _NEEDED if shutil.which(name, path=programs.SYSTEM_PATH) is None]
+    if missing or not (programs.POSTGRES / "postgres").exists():
+        raise LabError(f"not installed: {', '.join(missing) or 'PostgreSQL 15'}", "run `make setup`")
+
+
+def _link(lab: Lab) -> None:
+    lab.run.mkdir(parents=True, exist_ok=True)
+    if lab.link.is_symlink() and lab.link.readlink() == lab.run:
+        return
+    if lab.link.exists() and not lab.link.is_symlink():
+        raise LabError(f"{lab.link} is in the way and no symbolic link", "look what it is, and move it away")
+    lab.link.unlink(missing_ok=True)
+    lab.link.symlink_to(lab.run)
+
+
+def _recover(lab: Lab) -> None:
+    """Without a supervisord: end the services that a killed run left, keep its guests, forget dead hosts."""
+    left = processes.of_lab(lab)
+    orphans = [process for process in left if not process.outlives_libvirt]
+    if orphans:
+        with step(f"ending {len(orphans)} processes that a killed run left behind"):
+            processes.end(orphans)
+    services.forget_stale_postgres(lab)
+    for host in lab.hosts:
+        own = [process for process in processes.alive(left) if process.host == host.name]
+        if any(process.is_guest for process in own) and network.inode(host.namespace) is not None:
+            guests = sum(process.is_guest for process in own)
+            say(f"  {host.name}: {guests} guest(s) still run and are taken over")
+            continue
+        processes.end(own)
+        hosts.forget_run(host)
+        network.remove(host.namespace)
+
+
+def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> list[Program]:
+    lab.logs.mkdir(parents=True, exist_ok=True)
+    with step("files, certificates, configuration"):
+        identity.ensure(lab)
+        site.write_files(lab, settled)
+        services.prepare(lab, settled)
+        directory.prepare(lab)
+        for host in lab.hosts:
+            hosts.prepare(host)
+        wanted = programs.all_of(lab, settled, without)
+        programs.write_scripts(lab, wanted)
+    with step("network namespaces, bridge, walls"):
+        network.ensure(lab)
+    return wanted
+
+
+def _start_infrastructure(lab: Lab, settled: State, supervisor: Supervisor, wanted: list[Program]) -> None:
+    infrastructure = [program for program in wanted if program.part == "infra"]
+    with step("PostgreSQL, Redis, directory, edge"):
+        supervisor.start(infrastructure)
+        _await(lab, "postgres", lambda: services.postgres_answers(lab))
+        _await(lab, "redis", lambda: services.redis_answers(lab))
+        _await(lab, "directory", lambda: directory.is_answering(lab))
+        _await(lab, "edge", lambda: services.edge_answers(lab))
+        _await(lab, "front", lambda: services.front_answers(settled))
+        services.ensure_database(lab)
+    with step("people, groups, projects in the directory"):
+        directory.seed(lab)
+
+
+def _start_hosts(lab: Lab, supervisor: Supervisor, wanted: list[Program]) -> None:
+    chosen = [program for program in wanted if program.part == "hosts"]
+    if not chosen:
+        return
+    with step("hypervisors " + ", ".join(program.name for program in chosen)):
+        supervisor.start(chosen)
+        for host in lab.hosts:
+            hosts.check(host)
+            hosts.ensure_pool(host)
+
+
+def _start_application(lab: Lab, supervisor: Supervisor, wanted: list[Program]) -> None:
+    chosen = [program for program in wanted if program.part == "app"]
+    if not chosen:
+        return
+    application.prepare(lab)
+    with step("portal, worker, beat"):
+        supervisor.start(chosen)
+        _await(lab, "web", lambda: services.portal_answers(lab), seconds=60)
+        for name in ("worker", "beat"):
+            _await(lab, name, lambda name=name: _state_of(supervisor, name) == "RUNNING")  # type: ignore[misc]
+
+
+def _down(lab: Lab) -> None:
+    supervisor = Supervisor(lab)
+    if supervisor.is_running():
+        with step("portal, worker, beat"):
+            supervisor.stop(["web", "beat", "worker"])
+        if any(process.outlives_libvirt for process in processes.of_lab(lab)):
+            with step("guests and their networks"):
+                hosts.stop_guests(lab, seconds=GUESTS_SHUTDOWN_SECONDS)
+        with step("everything else"):
+            supervisor.shutdown()
+    left = processes.of_lab(lab)
+    if left:
+        with step(f"ending {len(left)} processes left behind"):
+            # QEMU closes its disks properly on TERM.
+            processes.end(left)
+    with step("namespaces, links, sockets"):
+        for name in lab.namespaces:
+            network.remove(name)
+        lab.link.unlink(missing_ok=True)
+        shutil.rmtree(lab.run, ignore_errors=True)
+        services.forget_stale_postgres(lab)
+    left = processes.of_lab(lab)
+    if left:
+        pids = ", ".join(f"{process.pid} ({process.name})" for process in left)
+        raise LabError(f"processes that would not end: {pids}", "end them by hand, then run `make down` again")
+
+
+def _await(lab: Lab, name: str, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    if not wait_until(condition, seconds=seconds, interval=0.15):
+        raise LabError(f"{name} does not answer after {seconds:.0f} s", f"read {lab.logs / name}.log")
+
+
+def _state_of(supervisor: Supervisor, name: str) -> str:
+    rows: list[Row] = [row for row in supervisor.rows() if row.name == name]
+    return rows[0].state if rows else "UNKNOWN"
+
+
+def _known_state(lab: Lab) -> State:
+    found = state.load(lab)
+    if found is None:
+        raise LabError(f"{lab.root}/state.json is missing", "run `make up`")
+    return found
+
+
+def _memory_by_program(lab: Lab) -> dict[str, float]:
+    """Resident memory in MB by program: the proportional share (PSS), so that shared pages count once."""
+    used: dict[str, float] = {}
+    for row in Supervisor(lab).rows():
+        members = processes.of_program(lab.id, row.name)
+        total = 0
+        for process in members:
+            try:
+                rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        used[row.name] = total / 1024
+    return used
+
+
+def _print_addresses(lab: Lab, settled: State, without: Sequence[str]) -> None:
+    portal = settled.portal_url if "app" not in without else f"{settled.portal_url} (not started: --without app)"
+    say(f"  portal       {portal}")
+    say(f"  edge         https://<slug>-<service>.placo.localhost:{settled.edge_port}/  (CA: {lab.ca_certificate})")
+    say(f"  accounts     {lab.credentials}")
+    say(f"  configuration {lab.configuration}; logs {lab.logs}")
+
+
