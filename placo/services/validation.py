@@ -44,7 +44,7 @@ def check_services(services: Iterable[str], *, allow_empty: bool = False) -> tup
         raise InvalidInput({"services": [message % {"unknown": ", ".join(unknown), "known": known}]})
     if not asked and not allow_empty:
         raise InvalidInput({"services": [_("Pick at least one service.")]})
-    return tuple(catalogue.services_of(asked))
+    return tuple(service.id for service in catalogue.services_of(s for s in catalogue.services if s in asked))
 
 
 def check_options(services: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
