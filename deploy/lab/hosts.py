@@ -56,6 +56,11 @@ def ensure_pool(host: Host) -> None:
         run([*virsh, "pool-start", STORAGE_POOL])
 
 
+def learn_capabilities(host: Host) -> None:
+    """Let libvirt probe QEMU now, so that the first platform does not wait for it."""
+    run(["virsh", "-q", "-c", host.uri, "capabilities"])
+
+
 def running_guests(host: Host) -> list[str]:
     """Names of the domains that run; empty when libvirtd does not answer."""
     return run(["virsh", "-q", "-c", host.uri, "list", "--name"], accept=(0, 1), timeout=20).split()

@@ -44,7 +44,7 @@ class Process:
 def start_time(pid: int) -> int | None:
     """Clock ticks from boot to the start of a live process; None when it is gone or a zombie (proc(5), stat)."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = _stat(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
@@ -73,18 +73,31 @@ def of_lab(lab: Lab) -> list[Process]:
     return found
 
 
-def of_program(lab_id: str, program: str) -> list[Process]:
-    """The processes that a supervised program of a lab left behind when its first process was killed."""
-    marks = {f"{MARKER}={lab_id}".encode(), f"PLACO_PROGRAM={program}".encode()}
-    own = set(_ancestors())
-    found: list[Process] = []
-    for pid in _pids():
-        started = start_time(pid)
-        if pid in own or started is None:
-            continue
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if marks <= _environment(pid):
-                found.append(Process(pid, _name(pid), started))
+def left_by_program(lab: Lab, program: str) -> list[Process]:
+    """The processes that a supervised program left behind when its first process was killed.
+
+    supervisord gives each program a process group, which its start script notes in `run/<program>.group`; the
+    environment says nothing here, because nginx and others overwrite it with their titles.
+    """
+    noted = group_file(lab, program)
+    group = noted.read_text().strip() if noted.exists() else ""
+    return [process for process in of_lab(lab) if group and _stat(process.pid)[2] == group]
+
+
+def group_file(lab: Lab, program: str) -> Path:
+    """Where a start script notes the process group of its program."""
+    return lab.run / f"{program}.group"
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all its children, theirs too."""
+    children: dict[int, list[int]] = {}
+    for each in _pids():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            children.setdefault(int(_stat(each)[1]), []).append(each)
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
     return found
 
 
@@ -115,13 +128,19 @@ def _pids() -> Iterator[int]:
             yield int(name)
 
 
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on: state, parent, process group ... (proc(5)); none after an end."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields or ["X", "0", "0"]
+
+
 def _ancestors() -> Iterator[int]:
     pid = os.getpid()
     while pid > 0:
         yield pid
         try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except FileNotFoundError:
+            pid = int(_stat(pid)[1])
+        except (FileNotFoundError, ProcessLookupError):
             return
 
 

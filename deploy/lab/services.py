@@ -14,6 +14,7 @@ from deploy.lab.state import State
 
 _PAGES = Path(__file__).with_name("pages")
 _ROLE = "placo"
+_PSQL = ("psql", "-X", "-q", "-A", "-t")
 
 
 def prepare(lab: Lab, state: State) -> None:
@@ -51,8 +52,10 @@ def ensure_database(lab: Lab) -> None:
 
 def postgres_answers(lab: Lab) -> bool:
     """Whether PostgreSQL takes connections."""
-    said = run([POSTGRES / "pg_isready", "-q", "-h", lab.database_socket_folder], accept=(0, 1, 2))
-    return said == "" and _accepts(lab.database_socket_folder / ".s.PGSQL.5432") and _can_query(lab)
+    if not _accepts(lab.database_socket_folder / ".s.PGSQL.5432"):
+        return False
+    command = [*_PSQL, "-h", lab.database_socket_folder, "-U", "postgres", "-d", "postgres"]
+    return run([*command, "-c", "select 1"], accept=(0, 2)).strip() == "1"
 
 
 def redis_answers(lab: Lab) -> bool:
@@ -102,13 +105,8 @@ def _prepare_postgres(lab: Lab) -> None:
 
 
 def _query(lab: Lab, statement: str) -> str:
-    command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", lab.database_socket_folder]
-    return run([*command, "-U", "postgres", "-d", "postgres", "-c", statement]).strip()
-
-
-def _can_query(lab: Lab) -> bool:
-    command = ["psql", "-X", "-q", "-A", "-t", "-h", lab.database_socket_folder, "-U", "postgres", "-d", "postgres"]
-    return run([*command, "-c", "select 1"], accept=(0, 2)).strip() == "1"
+    command = [*_PSQL, "-h", lab.database_socket_folder, "-U", "postgres", "-d", "postgres"]
+    return run([*command, "-v", "ON_ERROR_STOP=1", "-c", statement]).strip()
 
 
 def _accepts(path: Path) -> bool:

@@ -7,7 +7,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy.lab import application, directory, hosts, identity, network, processes, programs, services, site, state
@@ -56,9 +57,10 @@ def up(lab: Lab, *, without: Sequence[str] = (), kvm: bool | None = None) -> Non
         if not running:
             _recover(lab)
         settled = state.settle(lab, kvm=kvm, ports_in_use_are_ours=running)
-        wanted = _prepare(lab, settled, without)
+        wanted, changed = _prepare(lab, settled, without)
         if running:
             supervisor.reread()
+            supervisor.stop(changed)
         else:
             with step("supervisord"):
                 supervisor.launch()
@@ -190,7 +192,7 @@ def _recover(lab: Lab) -> None:
         network.remove(host.namespace)
 
 
-def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> list[Program]:
+def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> tuple[list[Program], list[str]]:
     lab.logs.mkdir(parents=True, exist_ok=True)
     with step("files, certificates, configuration"):
         identity.ensure(lab)
@@ -200,10 +202,10 @@ def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> list[Program]:
         for host in lab.hosts:
             hosts.prepare(host)
         wanted = programs.all_of(lab, settled, without)
-        programs.write_scripts(lab, wanted)
+        changed = programs.write_scripts(lab, wanted)
     with step("network namespaces, bridge, walls"):
         network.ensure(lab)
-    return wanted
+    return wanted, changed
 
 
 def _start_infrastructure(lab: Lab, settled: State, supervisor: Supervisor, wanted: list[Program]) -> None:
@@ -229,6 +231,9 @@ def _start_hosts(lab: Lab, supervisor: Supervisor, wanted: list[Program]) -> Non
         for host in lab.hosts:
             hosts.check(host)
             hosts.ensure_pool(host)
+    with step("what their QEMU can do (some seconds the first time, then cached)"):
+        with ThreadPoolExecutor() as both:
+            list(both.map(hosts.learn_capabilities, lab.hosts))
 
 
 def _start_application(lab: Lab, supervisor: Supervisor, wanted: list[Program]) -> None:
@@ -291,14 +296,11 @@ def _memory_by_program(lab: Lab) -> dict[str, float]:
     """Resident memory in MB by program: the proportional share (PSS), so that shared pages count once."""
     used: dict[str, float] = {}
     for row in Supervisor(lab).rows():
-        members = processes.of_program(lab.id, row.name)
         total = 0
-        for process in members:
-            try:
-                rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        for pid in processes.descendants(row.pid) if row.pid else []:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
         used[row.name] = total / 1024
     return used
 
