@@ -1,0 +1,409 @@
+"""A KVM (or emulating QEMU) host through libvirt, wherever it is: nothing here uses a path of the portal's machine.
+
+The only module that imports libvirt. It needs what libvirt 9.0 offers to a remote client: one storage pool of files,
+one network per platform, domains with direct kernel boot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
+
+import libvirt
+
+from placo.drivers import libvirt_xml as xml
+from placo.drivers import volumes
+from placo.drivers.connection import SharedConnection
+from placo.drivers.libvirt_codes import ErrorCode, contract_error, power_of
+from placo.drivers.ports import (
+    DomainInfo,
+    DomainSpec,
+    HostStatus,
+    ImageFiles,
+    Inventory,
+    NetworkSpec,
+    Power,
+    Rejected,
+    Unavailable,
+)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3  # a silent host is given up after 20 s
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+_HYPERVISORS = {"QEMU": "kvm", "Xen": "xen"}
+
+_CHUNK = 256 * 1024 - 24  # what fits into one message of libvirt's protocol
+_setup_lock = threading.Lock()
+
+
+@functools.cache
+def _set_up_library() -> None:
+    """Keepalive needs a running event loop, registered before the first connection; errors are only raised."""
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_run_events, name="libvirt-events", daemon=True).start()
+
+
+def _run_events() -> None:
+    while True:
+        with contextlib.suppress(libvirt.libvirtError):  # reported to whoever waits on the connection
+            libvirt.virEventRunDefaultImpl()
+
+
+def _open(uri: str) -> libvirt.virConnect:
+    with _setup_lock:
+        _set_up_library()
+    connection = libvirt.open(uri)
+    connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
+    return connection
+
+
+def _is_alive(connection: libvirt.virConnect) -> bool:
+    with contextlib.suppress(libvirt.libvirtError):
+        return bool(connection.isAlive())
+    return False
+
+
+@contextlib.contextmanager
+def _fine_if(*codes: ErrorCode) -> Iterator[None]:
+    """libvirt's errors with these codes mean that somebody else was faster, or that there is nothing to do."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in codes:
+            raise
+
+
+def _guarded(
+    method: Callable[Concatenate[LibvirtHypervisor, _P], _R],
+) -> Callable[Concatenate[LibvirtHypervisor, _P], _R]:
+    """Turn libvirt's errors into those of the contract; try once more when a cached connection proves dead."""
+
+    @functools.wraps(method)
+    def call(self: LibvirtHypervisor, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            try:
+                return method(self, *args, **kwargs)
+            except libvirt.libvirtError:
+                if not self.connection.is_dead():
+                    raise
+            return method(self, *args, **kwargs)
+        except libvirt.libvirtError as error:
+            message = f"{self.name}: {method.__name__.replace('_', ' ')}: {error}"
+            dead = self.connection.is_dead()
+            raise (Unavailable if dead else contract_error(error.get_error_code()))(message) from error
+
+    return call
+
+
+class _Pool:
+    """One storage pool of files; implements `placo.drivers.volumes.VolumeStore`."""
+
+    def __init__(
+        self, name: str, key: str, pool: str, connection: SharedConnection[libvirt.virConnect]
+    ) -> None:
+        self.name, self.key = name, key
+        self._pool, self._connection = pool, connection
+
+    def open(self) -> libvirt.virStoragePool:
+        pool = self._connection.get().storagePoolLookupByName(self._pool)
+        if not pool.isActive():
+            pool.create()
+        return pool
+
+    def find(self, volume: str) -> volumes.VolumeState | None:
+        with _fine_if(ErrorCode.NO_STORAGE_VOL):
+            return xml.volume_state(self._lookup(volume).XMLDesc())
+        return None
+
+    def path(self, volume: str) -> str:
+        return str(self._lookup(volume).path())
+
+    def create(
+        self, volume: str, capacity: int, format: str, backing_path: str | None = None
+    ) -> volumes.VolumeState:
+        pool = self.open()
+        try:
+            created = pool.createXML(xml.volume_xml(volume, capacity, format, backing_path))
+            return xml.volume_state(created.XMLDesc())
+        except libvirt.libvirtError:
+            pool.refresh()  # it may lie there unknown to the pool
+            state = self.find(volume)
+            if state is None:
+                raise
+            return state
+
+    def resize(self, volume: str, capacity: int) -> None:
+        self._lookup(volume).resize(capacity)  # QEMU's lock refuses it while a guest runs on it
+
+    def delete(self, volume: str) -> None:
+        with _fine_if(ErrorCode.NO_STORAGE_VOL):
+            self._lookup(volume).delete()
+
+    def read(self, volume: str, length: int) -> bytes:
+        content = bytearray()
+        with self._stream() as stream:
+            self._lookup(volume).download(stream, 0, length)
+            while chunk := stream.recv(_CHUNK):
+                content += chunk
+        return bytes(content)
+
+    def write(self, volume: str, source: BinaryIO, start: int, stop: int) -> None:
+        source.seek(start)
+        with self._stream() as stream:
+            self._lookup(volume).upload(stream, start, stop - start)
+            while start < stop and (chunk := source.read(min(_CHUNK, stop - start))):
+                start += len(chunk)
+                while chunk:
+                    chunk = chunk[stream.send(chunk) :]
+
+    def _lookup(self, volume: str) -> libvirt.virStorageVol:
+        return self.open().storageVolLookupByName(volume)
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator[libvirt.virStream]:
+        stream = self._connection.get().newStream()
+        try:
+            yield stream
+            stream.finish()
+        except BaseException:
+            with contextlib.suppress(
+                libvirt.libvirtError
+            ):  # broken already; the first error is the one to tell
+                stream.abort()
+            raise
+
+
+class LibvirtHypervisor:
+    """Implements `placo.drivers.ports.Hypervisor`.
+
+    `domain_type` is ``kvm``, or ``qemu`` where the processor does not virtualise. `cpu` overrides the CPU mode or model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        uri: str,
+        *,
+        storage_pool: str = "placo",
+        domain_type: str = "kvm",
+        cpu: str | None = None,
+        connect_timeout_s: float = 10,
+    ) -> None:
+        self.name = name
+        self._domain_type = domain_type
+        self._cpu = cpu or ("host-model" if domain_type == "kvm" else "maximum")
+        self.connection = SharedConnection(name, lambda: _open(uri), _is_alive, connect_timeout_s)
+        self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
+        self._platforms: dict[str, str | None] = {}  # domain uuid -> platform uuid; neither ever changes
+
+    # --- the host ----------------------------------------------------------------------------------------------------
+
+    @_guarded
+    def status(self) -> HostStatus:
+        connection = self.connection.get()
+        pool = self._pool.open()
+        memory = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        free = sum(memory.get(key, 0) for key in ("free", "buffers", "cached"))
+        _, capacity, _, available = pool.info()
+        driver = connection.getType()
+        version = connection.getVersion()
+        return HostStatus(
+            hypervisor=_HYPERVISORS.get(driver, driver.lower()),
+            version=f"{driver} {version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}",
+            vcpus=connection.getInfo()[2],
+            memory_mib=memory["total"] // 1024,
+            memory_free_mib=free // 1024,
+            disk_gib=capacity // volumes.GIB,
+            disk_free_gib=available // volumes.GIB,
+            nwfilter=driver == "QEMU" and "clean-traffic" in connection.listNWFilters(),
+            overlay=xml.pool_type(pool.XMLDesc()) in ("dir", "fs", "netfs"),
+        )
+
+    @_guarded
+    def inventory(self) -> Inventory:
+        connection = self.connection.get()
+        stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+        autostarted = {
+            domain.UUIDString()
+            for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
+        }
+        domains = []
+        for domain, state in stats:
+            with _fine_if(ErrorCode.NO_DOMAIN):
+                uuid = domain.UUIDString()
+                domains.append(
+                    DomainInfo(
+                        name=domain.name(),
+                        uuid=uuid,
+                        power=power_of(state["state.state"]),
+                        autostart=uuid in autostarted,
+                        platform_uuid=self._platform(domain, uuid),
+                    )
+                )
+        return Inventory(
+            domains=tuple(domains),
+            volumes=tuple(volume.name() for volume in self._pool.open().listAllVolumes()),
+            networks=tuple(network.name() for network in connection.listAllNetworks()),
+        )
+
+    def _platform(self, domain: libvirt.virDomain, uuid: str) -> str | None:
+        # There is no bulk call for metadata, so each domain is asked once in the life of this driver.
+        if uuid not in self._platforms:
+            found = None
+            with _fine_if(ErrorCode.NO_DOMAIN_METADATA):
+                found = xml.platform_of(
+                    domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml.PLACO_NAMESPACE)
+                )
+            self._platforms[uuid] = found
+        return self._platforms[uuid]
+
+    # --- networks ----------------------------------------------------------------------------------------------------
+
+    @_guarded
+    def ensure_network(self, spec: NetworkSpec) -> None:
+        connection = self.connection.get()
+        network = None
+        with _fine_if(ErrorCode.NO_NETWORK):
+            network = connection.networkLookupByName(spec.name)
+        if network is not None and network.UUIDString() != spec.uuid:
+            raise Rejected(
+                f"{self.name}: network {spec.name} exists and is another one ({network.UUIDString()})"
+            )
+        if network is not None and network.isActive():
+            self._update_network(network, spec)
+        else:
+            network = connection.networkDefineXMLFlags(
+                xml.network_xml(spec), libvirt.VIR_NETWORK_DEFINE_VALIDATE
+            )
+            network.create()
+        network.setAutostart(1)
+
+    def _update_network(self, network: libvirt.virNetwork, spec: NetworkSpec) -> None:
+        """Reservations and names are changed without taking the guests' bridge away."""
+        for where, description in (
+            (libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG, libvirt.VIR_NETWORK_XML_INACTIVE),
+            (libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, 0),
+        ):
+            changes = xml.network_changes(network.XMLDesc(description), spec)
+            if changes is None:
+                raise Rejected(f"{self.name}: network {spec.name} is in use with another bridge or subnet")
+            for change in changes:
+                network.update(change.command, change.section, 0, change.fragment, where)
+
+    @_guarded
+    def remove_network(self, name: str) -> None:
+        with _fine_if(ErrorCode.NO_NETWORK):
+            network = self.connection.get().networkLookupByName(name)
+            if network.isActive():
+                with _fine_if(ErrorCode.OPERATION_INVALID):  # somebody else was faster
+                    network.destroy()
+            if network.isPersistent():
+                network.undefine()
+
+    # --- volumes -----------------------------------------------------------------------------------------------------
+
+    @_guarded
+    def ensure_image(self, image: ImageFiles) -> None:
+        volumes.ensure_image(self._pool, image)
+
+    @_guarded
+    def ensure_overlay(self, volume: str, image: str, size_gib: int) -> None:
+        volumes.ensure_overlay(self._pool, volume, image, size_gib)
+
+    @_guarded
+    def ensure_volume(self, volume: str, size_gib: int) -> None:
+        volumes.ensure_volume(self._pool, volume, size_gib)
+
+    @_guarded
+    def ensure_content(self, volume: str, content: bytes) -> None:
+        volumes.ensure_content(self._pool, volume, content)
+
+    @_guarded
+    def remove_volume(self, volume: str) -> None:
+        self._pool.delete(volume)
+
+    # --- domains -----------------------------------------------------------------------------------------------------
+
+    def _domain(self, uuid: str) -> libvirt.virDomain:
+        return self.connection.get().lookupByUUIDString(uuid)
+
+    @_guarded
+    def ensure_domain(self, spec: DomainSpec) -> None:
+        connection = self.connection.get()
+        with _fine_if(ErrorCode.NO_DOMAIN):
+            uuid = connection.lookupByName(spec.name).UUIDString()
+            if uuid != spec.uuid:
+                raise Rejected(f"{self.name}: domain {spec.name} exists and is another one ({uuid})")
+        definition = xml.domain_xml(
+            spec, domain_type=self._domain_type, cpu=self._cpu, path_of=self._pool.path
+        )
+        connection.defineXMLFlags(definition, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        self._platforms[spec.uuid] = spec.platform_uuid
+
+    @_guarded
+    def start_domain(self, uuid: str) -> None:
+        domain = self._domain(uuid)
+        if not domain.isActive():
+            with _fine_if(ErrorCode.OPERATION_INVALID):  # started in the meantime
+                domain.create()
+        if power_of(domain.state()[0]) is Power.PAUSED:
+            domain.resume()
+        domain.setAutostart(1)
+
+    @_guarded
+    def shutdown_domain(self, uuid: str) -> Power:
+        with _fine_if(ErrorCode.NO_DOMAIN):
+            domain = self._domain(uuid)
+            domain.setAutostart(0)
+            with _fine_if(ErrorCode.OPERATION_INVALID):  # not running
+                # Through the agent libvirt would wait a minute for the guest to go.
+                domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+            return power_of(domain.state()[0])
+        return Power.MISSING
+
+    @_guarded
+    def kill_domain(self, uuid: str) -> None:
+        with _fine_if(ErrorCode.NO_DOMAIN, ErrorCode.OPERATION_INVALID):  # gone, not running
+            domain = self._domain(uuid)
+            domain.setAutostart(0)
+            domain.destroy()
+
+    @_guarded
+    def power(self, uuid: str) -> Power:
+        with _fine_if(ErrorCode.NO_DOMAIN):
+            return power_of(self._domain(uuid).state()[0])
+        return Power.MISSING
+
+    @_guarded
+    def detach_seed(self, uuid: str, seed_volume: str) -> bool:
+        with _fine_if(ErrorCode.NO_DOMAIN):
+            domain = self._domain(uuid)
+            disk = xml.disk_with_file(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), seed_volume)
+            if disk is not None:
+                domain.detachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+            disk = xml.disk_with_file(domain.XMLDesc(), seed_volume) if domain.isActive() else None
+            if disk is not None:
+                domain.detachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+                return xml.disk_with_file(domain.XMLDesc(), seed_volume) is None
+        return True
+
+    @_guarded
+    def remove_domain(self, uuid: str) -> None:
+        with _fine_if(ErrorCode.NO_DOMAIN):
+            domain = self._domain(uuid)
+            with _fine_if(ErrorCode.OPERATION_INVALID):  # not running
+                domain.destroy()
+            domain.undefineFlags(_UNDEFINE)
+        self._platforms.pop(uuid, None)
