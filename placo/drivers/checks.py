@@ -1,0 +1,54 @@
+"""What every driver refuses before it touches anything: names that could mean something else on the other side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from placo.drivers.ports import EdgeRoute, Rejected
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def dns_label(value: str, what: str) -> str:
+    """`value` if it is one lower-case DNS label (RFC 1123, at most 63 characters), else Rejected naming `what`."""
+    if not _LABEL.fullmatch(value):
+        raise Rejected(
+            f"{what} {value!r} is not a DNS label (a-z, 0-9 and hyphens inside, at most 63 characters)"
+        )
+    return value
+
+
+def host_name(value: str, what: str) -> str:
+    """`value` if it is a lower-case host name of DNS labels, at most 253 characters, else Rejected."""
+    if len(value) > 253 or not all(_LABEL.fullmatch(label) for label in value.split(".")):
+        raise Rejected(f"{what} {value!r} is not a host name")
+    return value
+
+
+def platform_uuid(value: str) -> str:
+    """`value` if it is a UUID in its usual lower-case form, else Rejected."""
+    if not _UUID.fullmatch(value):
+        raise Rejected(f"platform uuid {value!r} is not a UUID")
+    return value
+
+
+def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]:
+    """The routes of one site, each host once, addresses and ports possible; else Rejected."""
+    dns_label(slug, "slug")
+    checked: dict[str, EdgeRoute] = {}
+    for route in routes:
+        host_name(route.host, "edge host")
+        host_name(route.upstream_name, "upstream name")
+        try:
+            ip_address(route.address)
+        except ValueError:
+            raise Rejected(f"upstream address {route.address!r} is not an IP address") from None
+        if type(route.port) is not int or not 0 < route.port < 65536:
+            raise Rejected(f"upstream port {route.port!r} is not a port")
+        if route.host in checked:
+            raise Rejected(f"edge host {route.host!r} is routed twice")
+        checked[route.host] = route
+    return tuple(checked.values())

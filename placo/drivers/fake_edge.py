@@ -1,0 +1,104 @@
+"""Edge, certificate authority and prober in memory, for tests of everything above the drivers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from placo.drivers.certificates import check_pair, create_root, issue_from
+from placo.drivers.checks import dns_label, edge_routes, platform_uuid
+from placo.drivers.faults import Faults
+from placo.drivers.ports import EdgeRoute, KeyPair, ProbeResult, Rejected
+
+
+@dataclass(frozen=True)
+class FakeSite:
+    """What the fake edge serves for one platform."""
+
+    uuid: str
+    routes: tuple[EdgeRoute, ...]
+    certificate: bytes = field(repr=False)
+
+
+class FakeEdge:
+    """`ports.Edge` in this process; `served` is the world that tests look at."""
+
+    def __init__(self) -> None:
+        self.faults = Faults("the fake edge")
+        self.served: dict[str, FakeSite] = {}
+        self._lock = threading.Lock()
+
+    def ensure_site(
+        self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes
+    ) -> None:
+        self.faults.check("ensure_site")
+        checked = edge_routes(slug, routes)
+        check_pair(certificate, key)
+        platform_uuid(uuid)
+        with self._lock:
+            holder = self.served.get(slug)
+            if holder is not None and holder.uuid != uuid:
+                raise Rejected(f"the edge already has a site {slug!r} of another platform ({holder.uuid})")
+            others = {r.host for name, site in self.served.items() if name != slug for r in site.routes}
+            for route in checked:
+                if route.host in others:
+                    raise Rejected(f"the edge does not accept the site: {route.host} is served already")
+            self.served[slug] = FakeSite(uuid, checked, certificate)
+
+    def remove_site(self, slug: str, uuid: str) -> None:
+        self.faults.check("remove_site")
+        dns_label(slug, "slug")
+        with self._lock:
+            if slug in self.served and self.served[slug].uuid == uuid:
+                del self.served[slug]
+
+    def sites(self) -> Mapping[str, str]:
+        self.faults.check("sites")
+        return {slug: site.uuid for slug, site in sorted(self.served.items())}
+
+    def certificate(self, slug: str) -> bytes | None:
+        self.faults.check("certificate")
+        site = self.served.get(dns_label(slug, "slug"))
+        return site.certificate if site else None
+
+    def certificates(self) -> list[str]:
+        self.faults.check("certificates")
+        return sorted(self.served)
+
+
+class FakeCertificateAuthority:
+    """`ports.CertificateAuthority` with a root of its own that lives in memory only."""
+
+    def __init__(self) -> None:
+        self.faults = Faults("the fake certificate authority")
+        self._root = create_root("PLACO fake root")
+
+    def issue(self, names: Iterable[str]) -> KeyPair:
+        self.faults.check("issue")
+        return issue_from(self._root, names)
+
+    def root(self) -> bytes:
+        return self._root.certificate
+
+
+class FakeProber:
+    """`ports.Prober`: what `answers` says for a host, else 200 for what the fake edge routes."""
+
+    def __init__(self, edge: FakeEdge) -> None:
+        self.faults = Faults("the fake edge")
+        self.answers: dict[str, int] = {}
+        self._edge = edge
+
+    def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
+        """`faults.unreachable` or a failure asked for "https" is an answer here, as in the real one: it never raises."""
+        try:
+            self.faults.check("https")
+        except Exception as error:  # noqa: BLE001 - whatever a test asked for
+            return ProbeResult(False, str(error))
+        routed = any(route.host == host for site in self._edge.served.values() for route in site.routes)
+        status = self.answers.get(host, 200 if routed else 404)
+        expected = sorted(set(expect_status))
+        if status in expected:
+            return ProbeResult(True, f"answers {status}")
+        return ProbeResult(False, f"answers {status} instead of {' or '.join(map(str, expected))}")
