@@ -1,0 +1,1 @@
+"""PLACO's tests; docs/architecture.md says which folder needs what."""

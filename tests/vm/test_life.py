@@ -1,0 +1,81 @@
+"""The end of a platform, and the end of the lab under a platform."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from deploy.client import Lab, wait_for
+from tests.lab_world import ROOT, Made, World
+from tests.vm.guest import guest
+
+
+@pytest.fixture
+def audit(lab: Lab, django_db_blocker: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+    """The world audit, run by the lab's own management command against its own database."""
+
+    def run(slug: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "audit_platform", slug],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+            env={"PLACO_CONFIG": str(lab.root / "placo.toml"), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        )
+        assert done.returncode in (0, 1), done.stderr
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_retiring_leaves_nothing_behind(lab: Lab, world: World, audit) -> None:  # type: ignore[no-untyped-def]
+    gamma = world.ready("gamma")
+    www = guest(lab, "gamma", gamma.machine("www"))
+    found = "\n".join(audit("gamma"))
+    for kind in ("domain", "volume", "network", "directory entry", "edge route", "certificate", "addresses", "quota"):
+        assert kind in found, f"the audit sees a living platform's {kind}"
+    address = gamma.url("web", "/")
+    assert lab.get(address).status_code == 200
+    world.retire("gamma")
+    assert audit("gamma") == []
+    assert lab.get(address).status_code == 404
+    stray = ["vol-create-as", "placo", "placo-gamma-www-data.qcow2", "1M", "--format", "qcow2"]
+    subprocess.run(["virsh", "-c", www.uri, *stray], check=True, capture_output=True)
+    try:
+        assert [line.split()[0] for line in audit("gamma")] == ["volume"], "the audit can fail"
+    finally:
+        subprocess.run(
+            ["virsh", "-c", www.uri, "vol-delete", "placo-gamma-www-data.qcow2", "--pool", "placo"],
+            check=True,
+            capture_output=True,
+        )
+
+
+def test_both_hosts_carry_a_platform(alpha: Made, beta: Made, world: World) -> None:
+    hosts = {platform["host"] for platform in world.owner("GET", "/platforms")}
+    assert hosts == {"h1", "h2"}
+
+
+def test_stop_and_start_keep_the_data(lab: Lab, beta: Made) -> None:
+    inside = guest(lab, "beta", beta.machine("www"))
+    assert inside.run("echo precious > /srv/placo/kept; sync").status == 0
+    owner = beta.owner
+    stopped = owner("POST", "/platforms/beta/actions/stop")["run_id"]
+    assert owner.wait_for_run(stopped)["state"] == "done"
+    assert beta.now["state"] == "stopped"
+    assert lab.get(beta.url("web", "/")).status_code in (502, 503, 504)
+    started = owner("POST", "/platforms/beta/actions/start")["run_id"]
+    assert owner.wait_for_run(started)["state"] == "done"
+    assert inside.run("cat /srv/placo/kept").text == "precious\n"
+
+
+def test_platforms_come_back_with_the_lab(lab: Lab, alpha: Made, beta: Made) -> None:
+    verb = [sys.executable, "-m", "deploy.lab"]
+    subprocess.run([*verb, "down", "--root", str(lab.root)], cwd=ROOT, check=True, timeout=300)
+    subprocess.run([*verb, "up", "--root", str(lab.root)], cwd=ROOT, check=True, timeout=300)
+    pages = [alpha.url("web", "/"), beta.url("web", "/")]
+    wait_for(lambda: all(lab.get(p).status_code == 200 for p in pages), 300, "the platforms to answer again")
+    assert alpha.now["state"] == beta.now["state"] == "ready"
