@@ -23,9 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
             case "adopt":
                 verbs.adopt(lab, without=options.without)
             case "down":
-                verbs.down(lab)
+                verbs.down(lab, grace=options.grace)
             case "destroy":
-                verbs.destroy(lab)
+                verbs.destroy(lab, grace=options.grace)
             case "restart":
                 verbs.restart(lab, options.programs)
             case "logs":
@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--without", action="append", default=[], choices=PARTS, help="leave a part out")
         if name == "up":
             verb.add_argument("--kvm", action=argparse.BooleanOptionalAction, default=None, help="use KVM (kept)")
+        if name in ("down", "destroy"):
+            grace = verbs.GUESTS_SHUTDOWN_SECONDS
+            verb.add_argument("--grace", type=float, default=grace, help=f"seconds for guests to stop ({grace:.0f})")
         if name in ("restart", "logs"):
             verb.add_argument("programs", nargs="*", help="web, worker, beat, postgres, directory, h1 ...")
         if name == "logs":

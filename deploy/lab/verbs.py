@@ -71,24 +71,27 @@ def up(lab: Lab, *, without: Sequence[str] = (), kvm: bool | None = None) -> Non
         _print_addresses(lab, settled, without)
 
 
-def down(lab: Lab) -> None:
-    """Bring everything down and leave no process, namespace, link or mount; what is on disk stays."""
+def down(lab: Lab, *, grace: float = GUESTS_SHUTDOWN_SECONDS) -> None:
+    """Bring everything down and leave no process, namespace, link or mount; what is on disk stays.
+
+    Guests get `grace` seconds to shut down by themselves; their autostart flags stay, so `up` brings them back.
+    """
     started = time.monotonic()
     if not lab.root.is_dir():
         say(f"there is no lab in {lab.root}: nothing to bring down")
         return
     with exclusively(lab, create=False):
         say(f"lab {lab.id} in {lab.root}: going down")
-        _down(lab)
+        _down(lab, grace)
         say(f"down after {time.monotonic() - started:.1f} s; everything on disk is kept")
 
 
-def destroy(lab: Lab) -> None:
+def destroy(lab: Lab, *, grace: float = GUESTS_SHUTDOWN_SECONDS) -> None:
     """Bring the lab down and delete its root folder: databases, disks, directory, secrets."""
     if not lab.root.is_dir():
         say(f"there is no lab in {lab.root}: nothing to destroy")
         return
-    down(lab)
+    down(lab, grace=grace)
     if not (lab.root / "state.json").exists() and any(p.name != "lock" for p in lab.root.iterdir()):
         raise LabError(f"{lab.root} does not look like a lab: nothing deleted")
     with step(f"deleting {lab.root}"):
@@ -248,14 +251,14 @@ def _start_application(lab: Lab, supervisor: Supervisor, wanted: list[Program]) 
             _await(lab, name, lambda name=name: _state_of(supervisor, name) == "RUNNING")  # type: ignore[misc]
 
 
-def _down(lab: Lab) -> None:
+def _down(lab: Lab, grace: float) -> None:
     supervisor = Supervisor(lab)
     if supervisor.is_running():
         with step("portal, worker, beat"):
             supervisor.stop(["web", "beat", "worker"])
         if any(process.outlives_libvirt for process in processes.of_lab(lab)):
             with step("guests and their networks"):
-                hosts.stop_guests(lab, seconds=GUESTS_SHUTDOWN_SECONDS)
+                hosts.stop_guests(lab, seconds=grace)
         with step("everything else"):
             supervisor.shutdown()
     left = processes.of_lab(lab)
