@@ -69,6 +69,7 @@ class Edge:
     config_file: Path
     socket: Path
     address: str
+    includes: tuple[Path, ...] = ()
 
 
 @checked(frozen=True, config=_STRICT)

@@ -43,7 +43,7 @@ def hypervisor(name: str, uri: str, storage_pool: str, domain_type: str) -> port
 def directory() -> ports.Directory:
     """The site's OpenLDAP."""
     c = site().directory
-    return OpenLdapDirectory(c.uri, c.base, c.bind_dn, read_secret(c.password_file), c.ca_file)
+    return OpenLdapDirectory(c.uri, c.base, c.bind_dn, read_secret(c.password_file), ca_file=c.ca_file)
 
 
 @cache
@@ -57,6 +57,7 @@ def edge() -> ports.Edge:
         config_file=c.config_file,
         ca_file=site().ca.certificate_file,
         listens=(f"unix:{c.socket} ssl", f"{c.address}:443 ssl"),
+        includes=c.includes,
     )
 
 
@@ -70,7 +71,7 @@ def authority() -> ports.CertificateAuthority:
 @cache
 def prober() -> ports.Prober:
     """Asks services through the edge."""
-    return EdgeProber(site().edge.socket, site().ca.certificate_file)
+    return EdgeProber(site().edge.socket, site().ca.certificate_file, site().edge.port)
 
 
 @cache

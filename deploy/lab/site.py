@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from deploy.lab.state import State
 
 _PEOPLE_FILE = Path(__file__).with_name("people.toml")
 BREAK_GLASS = "break-glass"
+DEFAULT_IMAGE_CACHE = "/var/cache/placo/images"
 PORTAL_PASSWORD = "directory-portal"
 
 
@@ -98,6 +100,7 @@ def write_files(lab: Lab, state: State) -> None:
             portal_password=PORTAL_PASSWORD,
             projects=projects(),
             quote=json.dumps,
+            image_cache=os.environ.get("PLACO_IMAGE_CACHE") or DEFAULT_IMAGE_CACHE,
         ),
     )
     accounts = {
