@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-
 T = TypeVar("T")
 
 

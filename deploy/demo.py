@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         demonstrate(lab)
     except (RuntimeError, TimeoutError) as error:
         print(f"\nThe demo stopped: {error}", file=sys.stderr)
-        print("What to do: `make status` shows what runs, `make logs` why; then `make demo` again.", file=sys.stderr)
+        print(
+            "What to do: `make status` shows what runs, `make logs` why; then `make demo` again.",
+            file=sys.stderr,
+        )
         return 1
     farewell(lab)
     return 0
@@ -39,7 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
 def demonstrate(lab: Lab) -> None:
     """Make the platform if it is not there, then prove it with a member and an outsider."""
     owner, admin = lab.api("owner"), lab.api("admin")
-    if owner.status("GET", f"/platforms/{SLUG}") != 200 or owner("GET", f"/platforms/{SLUG}")["state"] in ENDED:
+    if (
+        owner.status("GET", f"/platforms/{SLUG}") != 200
+        or owner("GET", f"/platforms/{SLUG}")["state"] in ENDED
+    ):
         provision(owner, admin)
     platform = owner("GET", f"/platforms/{SLUG}")
     if platform["state"] == "creating":
@@ -84,7 +90,9 @@ def follow(api: Api, run_id: int) -> None:
 
     run = api.wait_for_run(run_id, seen=show)
     if run["state"] != "done":
-        raise RuntimeError(f"the run ended {run['state']}: {[s['error'] for s in run['steps'] if s['error']]}")
+        raise RuntimeError(
+            f"the run ended {run['state']}: {[s['error'] for s in run['steps'] if s['error']]}"
+        )
 
 
 def prove(lab: Lab, owner: Api) -> None:

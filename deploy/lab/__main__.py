@@ -56,12 +56,18 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs_of.add_parser(name, help=help_text, description=help_text)
         verb.add_argument("--root", type=Path, default=REPOSITORY / "var" / "lab", help="the lab's folder")
         if name in ("up", "adopt"):
-            verb.add_argument("--without", action="append", default=[], choices=PARTS, help="leave a part out")
+            verb.add_argument(
+                "--without", action="append", default=[], choices=PARTS, help="leave a part out"
+            )
         if name == "up":
-            verb.add_argument("--kvm", action=argparse.BooleanOptionalAction, default=None, help="use KVM (kept)")
+            verb.add_argument(
+                "--kvm", action=argparse.BooleanOptionalAction, default=None, help="use KVM (kept)"
+            )
         if name in ("down", "destroy"):
             grace = verbs.GUESTS_SHUTDOWN_SECONDS
-            verb.add_argument("--grace", type=float, default=grace, help=f"seconds for guests to stop ({grace:.0f})")
+            verb.add_argument(
+                "--grace", type=float, default=grace, help=f"seconds for guests to stop ({grace:.0f})"
+            )
         if name in ("restart", "logs"):
             verb.add_argument("programs", nargs="*", help="web, worker, beat, postgres, directory, h1 ...")
         if name == "logs":

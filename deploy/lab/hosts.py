@@ -24,7 +24,9 @@ def prepare(host: Host) -> None:
     write(host.folder / "resolv.conf", "# Nobody is asked outside of the lab.\n")
     host_uuid = uuid.uuid5(_UUIDS, f"{host.lab.id}/{host.name}")
     write(
-        host.folder / "etc" / "libvirtd.conf", render("libvirtd.conf.j2", host=host, host_uuid=host_uuid), 0o600
+        host.folder / "etc" / "libvirtd.conf",
+        render("libvirtd.conf.j2", host=host, host_uuid=host_uuid),
+        0o600,
     )
     write(host.folder / "etc" / "qemu.conf", render("qemu.conf.j2"), 0o600)
     for source in _FILTERS.glob("*.xml"):

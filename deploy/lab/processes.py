@@ -65,7 +65,7 @@ def of_lab(lab: Lab) -> list[Process]:
         if pid in own or started is None:
             continue
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            namespace = os.stat(f"/proc/{pid}/ns/net").st_ino
+            namespace = Path(f"/proc/{pid}/ns/net").stat().st_ino
             host = hosts.get(namespace) or folders.get(_identity(Path(f"/proc/{pid}/root/var/lib/libvirt")))
             ours = host or namespace == portal or marker in _environment(pid)
             if ours:
@@ -106,7 +106,9 @@ def alive(processes: Iterable[Process]) -> list[Process]:
     return [process for process in processes if start_time(process.pid) == process.started]
 
 
-def end(processes: Iterable[Process], *, seconds: float = 10, number: signal.Signals = signal.SIGTERM) -> None:
+def end(
+    processes: Iterable[Process], *, seconds: float = 10, number: signal.Signals = signal.SIGTERM
+) -> None:
     """Ask processes to stop, wait up to `seconds`, then kill those that did not."""
     left = alive(processes)
     for each in (number, signal.SIGKILL):
@@ -123,9 +125,9 @@ def end(processes: Iterable[Process], *, seconds: float = 10, number: signal.Sig
 
 
 def _pids() -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            yield int(name)
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            yield int(path.name)
 
 
 def _stat(pid: int) -> list[str]:
@@ -150,7 +152,7 @@ def _environment(pid: int) -> set[bytes]:
 
 def _name(pid: int) -> str:
     try:
-        return os.path.basename(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
+        return Path(f"/proc/{pid}/exe").readlink().name.removesuffix(" (deleted)")
     except FileNotFoundError:
         return ""
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from deploy.lab.layout import (
     DIRECTORY_ADDRESS,
     MARKER,
-    PORTAL_ADDRESS,
     REPOSITORY,
     SOCKET_PATH_LIMIT,
     Host,
@@ -61,7 +60,7 @@ def slapd_binds(lab: Lab) -> Binds:
     return (lab.root / "directory", "/var/lib/ldap"), (lab.run / "slapd", "/run")
 
 
-def private_command(binds: Binds, user: str | None, command: Sequence[str | Path]) -> list[str]:
+def private_command(binds: Binds, user: str | None, command: Sequence[object]) -> list[str]:
     """`command` in a mount namespace with `binds` (folder, where it is seen), as a system user or as root."""
     mounts = "; ".join(f"mount --bind {shlex.quote(str(source))} {target}" for source, target in binds)
     become = f"setpriv --reuid={user} --regid={user} --init-groups -- " if user else ""
@@ -73,7 +72,7 @@ def private_command(binds: Binds, user: str | None, command: Sequence[str | Path
 def all_of(lab: Lab, state: State, without: Sequence[str]) -> list[Program]:
     """The programs of this start, in starting order."""
     programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _front(lab)]
-    programs += [_host(lab, state, host) for host in lab.hosts]
+    programs += [_host(state, host) for host in lab.hosts]
     programs += [_web(lab), _celery(lab, "worker", 60), _celery(lab, "beat", 61)]
     return [program for program in programs if program.part not in without]
 
@@ -109,13 +108,20 @@ def environment(lab: Lab) -> dict[str, str]:
     }
 
 
-def in_portal(lab: Lab, command: Sequence[str | Path]) -> list[str]:
+def in_portal(lab: Lab, command: Sequence[object]) -> list[str]:
     """`command` in the portal's network namespace."""
     return ["nsenter", f"--net={namespace_file(lab.namespace)}", *(str(word) for word in command)]
 
 
 def _script(lab: Lab, name: str, why: str, command: Sequence[str], *, sockets: Sequence[Path] = ()) -> str:
-    reap = [str(lab.python), "-m", "deploy.lab.reap", str(lab.root), name, *(str(socket) for socket in sockets)]
+    reap = [
+        str(lab.python),
+        "-m",
+        "deploy.lab.reap",
+        str(lab.root),
+        name,
+        *(str(socket) for socket in sockets),
+    ]
     return render(
         "program.sh.j2",
         why=why,
@@ -147,7 +153,9 @@ def _directory(lab: Lab) -> Program:
     # thread: without these two, 1 GB and 95 MB where 15 MB do.
     frugal = ["prlimit", "--nofile=4096:4096", "env", "MALLOC_MMAP_THRESHOLD_=1048576"]
     command = in_portal(lab, private_command(slapd_binds(lab), None, [*frugal, *server]))
-    script = _script(lab, "directory", "OpenLDAP: LDAPS for the platforms, a UNIX socket for the portal.", command)
+    script = _script(
+        lab, "directory", "OpenLDAP: LDAPS for the platforms, a UNIX socket for the portal.", command
+    )
     return Program("directory", "infra", script, 10)
 
 
@@ -158,7 +166,9 @@ def _edge(lab: Lab) -> Program:
 
 
 def _front(lab: Lab) -> Program:
-    why = "The lab's two ports on the machine's own loopback, forwarded to the portal's and the edge's sockets."
+    why = (
+        "The lab's two ports on the machine's own loopback, forwarded to the portal's and the edge's sockets."
+    )
     command = _nginx(lab, lab.root / "front" / "nginx.conf", "front")
     return Program("front", "infra", _script(lab, "front", why, command), 70)
 
@@ -167,8 +177,8 @@ def _nginx(lab: Lab, configuration: Path, name: str) -> list[str]:
     return ["/usr/sbin/nginx", "-c", str(configuration), "-e", str(lab.logs / f"{name}-errors.log")]
 
 
-def _host(lab: Lab, state: State, host: Host) -> Program:
-    script = render("host.sh.j2", host=host, kvm=state.kvm, etc=host.folder / "etc", quote=shlex.quote)
+def _host(state: State, host: Host) -> Program:
+    script = render("host.sh.j2", host=host, kvm=state.kvm, quote=shlex.quote)
     return Program(host.name, "hosts", script, 30)
 
 
@@ -181,7 +191,7 @@ def _web(lab: Lab) -> Program:
 
 
 def _celery(lab: Lab, name: str, priority: int) -> Program:
-    command: list[str | Path] = [lab.python, "-m", "celery", "-A", "placo", name, "--loglevel", "info"]
+    command: list[object] = [lab.python, "-m", "celery", "-A", "placo", name, "--loglevel", "info"]
     if name == "worker":
         command += ["--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle"]
     else:
@@ -191,6 +201,8 @@ def _celery(lab: Lab, name: str, priority: int) -> Program:
 
 
 def _check_socket_paths(lab: Lab) -> None:
-    longest = max((lab.supervisor_socket, lab.database_socket_folder / ".s.PGSQL.5432"), key=lambda p: len(str(p)))
+    longest = max(
+        (lab.supervisor_socket, lab.database_socket_folder / ".s.PGSQL.5432"), key=lambda p: len(str(p))
+    )
     if len(str(longest)) > SOCKET_PATH_LIMIT:
         raise LabError(f"{longest} is too long for a UNIX socket ({SOCKET_PATH_LIMIT} bytes)")

@@ -13,7 +13,6 @@ from deploy.lab.shell import render, run, write
 from deploy.lab.state import State
 
 _PAGES = Path(__file__).with_name("pages")
-_ROLE = "placo"
 _PSQL = ("psql", "-X", "-q", "-A", "-t")
 
 
@@ -44,10 +43,10 @@ def forget_stale_postgres(lab: Lab) -> None:
 
 def ensure_database(lab: Lab) -> None:
     """The portal's role and database; the role may create databases, for the tests."""
-    if not _query(lab, f"select 1 from pg_roles where rolname = '{_ROLE}'"):
-        _query(lab, f"create role {_ROLE} login createdb")
-    if not _query(lab, f"select 1 from pg_database where datname = '{_ROLE}'"):
-        _query(lab, f"create database {_ROLE} owner {_ROLE} encoding 'UTF8' template template0")
+    if not _query(lab, "select 1 from pg_roles where rolname = 'placo'"):
+        _query(lab, "create role placo login createdb")
+    if not _query(lab, "select 1 from pg_database where datname = 'placo'"):
+        _query(lab, "create database placo owner placo encoding 'UTF8' template template0")
 
 
 def postgres_answers(lab: Lab) -> bool:
@@ -92,7 +91,13 @@ def _prepare_postgres(lab: Lab) -> None:
     shutil.chown(folder, "postgres", "postgres")
     if not (folder / "complete").exists():
         shutil.rmtree(data, ignore_errors=True)
-        options = ["--locale=C.UTF-8", "--encoding=UTF8", "--auth=peer", "--username=postgres", "--data-checksums"]
+        options = [
+            "--locale=C.UTF-8",
+            "--encoding=UTF8",
+            "--auth=peer",
+            "--username=postgres",
+            "--data-checksums",
+        ]
         command = [POSTGRES / "initdb", "-D", "/var/lib/postgresql/data", *options]
         run(private_command(postgres_binds(lab), "postgres", command))
         (folder / "complete").touch()

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 DEPLOY = Path(__file__).resolve().parents[1]
-_TEMPLATES = Environment(
+_TEMPLATES = Environment(  # noqa: S701 - configuration files, not HTML
     loader=FileSystemLoader([str(DEPLOY / "lab" / "templates"), str(DEPLOY / "host")]),
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -51,7 +51,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def run(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     *,
     stdin: str | None = None,
     accept: Sequence[int] = (0,),

@@ -29,7 +29,7 @@ from deploy.lab.state import State
 _PEOPLE_FILE = Path(__file__).with_name("people.toml")
 BREAK_GLASS = "break-glass"
 DEFAULT_IMAGE_CACHE = "/var/cache/placo/images"
-PORTAL_PASSWORD = "directory-portal"
+PORTAL_PASSWORD = "directory-portal"  # noqa: S105 - the name of its file
 
 
 @dataclass(frozen=True)

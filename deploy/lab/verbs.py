@@ -11,7 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deploy.lab import application, directory, hosts, identity, network, processes, programs, services, site, state
+from deploy.lab import (
+    application,
+    directory,
+    hosts,
+    identity,
+    network,
+    processes,
+    programs,
+    services,
+    site,
+    state,
+)
 from deploy.lab.layout import Lab
 from deploy.lab.programs import Program
 from deploy.lab.shell import LabError, say, step, wait_until
@@ -19,7 +30,19 @@ from deploy.lab.state import State
 from deploy.lab.supervise import Row, Supervisor, is_up
 
 GUESTS_SHUTDOWN_SECONDS = 25.0
-_NEEDED = ("ip", "nft", "nsenter", "unshare", "setpriv", "virsh", "slapd", "slapadd", "ldapadd", "redis-server", "nginx")
+_NEEDED = (
+    "ip",
+    "nft",
+    "nsenter",
+    "unshare",
+    "setpriv",
+    "virsh",
+    "slapd",
+    "slapadd",
+    "ldapadd",
+    "redis-server",
+    "nginx",
+)
 
 
 @contextmanager
@@ -118,7 +141,9 @@ def restart(lab: Lab, names: Sequence[str]) -> None:
         chosen = list(names) or [name for name in ("web", "worker", "beat") if name in known]
         unknown = set(chosen) - known
         if unknown:
-            raise LabError(f"no program {', '.join(sorted(unknown))}", f"there are {', '.join(sorted(known))}")
+            raise LabError(
+                f"no program {', '.join(sorted(unknown))}", f"there are {', '.join(sorted(known))}"
+            )
         with step(f"restarting {', '.join(chosen)}"):
             supervisor.stop(chosen)
             settled = _known_state(lab)
@@ -143,8 +168,12 @@ def status(lab: Lab) -> bool:
         used = memory.get(row.name)
         say(f"  {row.name:<10} {row.state:<8} {f'{used:6.1f} MB' if used else '':<10} {row.description}")
     for host in lab.hosts:
-        guests = hosts.running_guests(host) if any(row.name == host.name and is_up(row) for row in rows) else []
-        say(f"  {host.name}: {len(guests)} guest{'s' if len(guests) != 1 else ''} running {' '.join(guests)}".rstrip())
+        guests = (
+            hosts.running_guests(host) if any(row.name == host.name and is_up(row) for row in rows) else []
+        )
+        say(
+            f"  {host.name}: {len(guests)} guest{'s' if len(guests) != 1 else ''} running {' '.join(guests)}".rstrip()
+        )
     _print_addresses(lab, settled, [] if any(row.name == "web" for row in rows) else ["app"])
     return all(row.state == "RUNNING" for row in rows)
 
@@ -155,7 +184,7 @@ def logs(lab: Lab, names: Sequence[str], *, follow: bool) -> None:
     missing = [str(path) for path in files if not path.exists()]
     if missing or not files:
         raise LabError(f"no log at {', '.join(missing) or lab.logs}", "start the lab with `make up`")
-    os.execvp("tail", ["tail", *(["-F"] if follow else ["-n", "20"]), *(str(path) for path in files)])
+    os.execvp("tail", ["tail", *(["-F"] if follow else ["-n", "20"]), *(str(path) for path in files)])  # noqa: S606
 
 
 def _check_machine() -> None:
@@ -234,9 +263,11 @@ def _start_hosts(lab: Lab, supervisor: Supervisor, wanted: list[Program]) -> Non
         for host in lab.hosts:
             hosts.check(host)
             hosts.ensure_pool(host)
-    with step("what their QEMU can do (some seconds the first time, then cached)"):
-        with ThreadPoolExecutor() as both:
-            list(both.map(hosts.learn_capabilities, lab.hosts))
+    with (
+        step("what their QEMU can do (some seconds the first time, then cached)"),
+        ThreadPoolExecutor() as both,
+    ):
+        list(both.map(hosts.learn_capabilities, lab.hosts))
 
 
 def _start_application(lab: Lab, supervisor: Supervisor, wanted: list[Program]) -> None:
@@ -275,7 +306,9 @@ def _down(lab: Lab, grace: float) -> None:
     left = processes.of_lab(lab)
     if left:
         pids = ", ".join(f"{process.pid} ({process.name})" for process in left)
-        raise LabError(f"processes that would not end: {pids}", "end them by hand, then run `make down` again")
+        raise LabError(
+            f"processes that would not end: {pids}", "end them by hand, then run `make down` again"
+        )
 
 
 def _await(lab: Lab, name: str, condition: Callable[[], bool], *, seconds: float = 30) -> None:
@@ -309,10 +342,12 @@ def _memory_by_program(lab: Lab) -> dict[str, float]:
 
 
 def _print_addresses(lab: Lab, settled: State, without: Sequence[str]) -> None:
-    portal = settled.portal_url if "app" not in without else f"{settled.portal_url} (not started: --without app)"
+    portal = (
+        settled.portal_url if "app" not in without else f"{settled.portal_url} (not started: --without app)"
+    )
     say(f"  portal       {portal}")
-    say(f"  edge         https://<slug>-<service>.placo.localhost:{settled.edge_port}/  (CA: {lab.ca_certificate})")
+    say(
+        f"  edge         https://<slug>-<service>.placo.localhost:{settled.edge_port}/  (CA: {lab.ca_certificate})"
+    )
     say(f"  accounts     {lab.credentials}")
     say(f"  configuration {lab.configuration}; logs {lab.logs}")
-
-
