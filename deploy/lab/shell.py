@@ -13,13 +13,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 DEPLOY = Path(__file__).resolve().parents[1]
-_TEMPLATES = Environment(  # noqa: S701 - configuration files, not HTML
+_TEMPLATES = Environment(
     loader=FileSystemLoader([str(DEPLOY / "lab" / "templates"), str(DEPLOY / "host")]),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
-    autoescape=False,
+    autoescape=False,  # noqa: S701 - configuration files, not HTML
 )
 
 
