@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.lab import site
 from deploy.lab.layout import REPOSITORY, Lab
 from deploy.lab.programs import environment, in_portal
 from deploy.lab.shell import run, step
@@ -12,7 +13,7 @@ def prepare(lab: Lab) -> None:
     (lab.root / "state").mkdir(parents=True, exist_ok=True)
     for what, command in (
         ("database schema", ["migrate", "--noinput", "--verbosity", "0"]),
-        ("hosts, projects and the break-glass account", ["sync_site"]),
+        ("hosts, projects and the break-glass account", ["sync_site", "--break-glass-password-file", str(lab.secrets / site.BREAK_GLASS)]),
         ("static files", ["collectstatic", "--noinput", "--verbosity", "0"]),
     ):
         with step(what):
