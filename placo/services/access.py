@@ -36,6 +36,8 @@ def manages(user: User, platform: Platform) -> bool:
 
 def get_platform(user: User, slug: str) -> Platform:
     """The living platform of that slug, else the latest in history; NotFound if there is none that the user may see."""
+    if "\x00" in slug:
+        raise NotFound
     found = list(visible_platforms(user).filter(slug=slug).select_related("project", "host").order_by("-id"))
     if not found:
         raise NotFound
@@ -50,9 +52,15 @@ def get_managed_platform(user: User, slug: str) -> Platform:
     return platform
 
 
+def projects_named(user: User, slug: str) -> QuerySet[Project]:
+    """The project of that slug if the user owns it, as a set of one or none."""
+    projects = owned_projects(user)
+    return projects.none() if "\x00" in slug else projects.filter(slug=slug)
+
+
 def get_project(user: User, slug: str) -> Project:
     """A project that the user owns, else NotFound."""
-    project = owned_projects(user).filter(slug=slug).first()
+    project = projects_named(user, slug).first()
     if project is None:
         raise NotFound
     return project

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from placo import wiring
 from placo.domain.plan import Placement, subnet_of
 from placo.platforms.models import Host, Platform
-from placo.services.errors import Conflict
+from placo.services.errors import Conflict, InvalidInput
 
 _LOCK = 0x706C6163  # "plac": the advisory lock of subnet allocation
 
@@ -26,10 +26,20 @@ def host(name: str) -> Host:
     return Host.objects.get(name=name)
 
 
-def choose() -> tuple[Placement, int]:
-    """The enabled host with the least memory promised, and the first free subnet. Conflict when there is none."""
+def choose(hypervisor: str | None = None) -> tuple[Placement, int]:
+    """The enabled host (of that hypervisor) with the least memory promised, and the first free subnet.
+
+    InvalidInput for a hypervisor that no host has, Conflict when there is no place.
+    """
     load = Coalesce(Sum("platforms__ledger_entry__memory_mib"), 0)
-    best = Host.objects.filter(enabled=True).annotate(load=load).order_by("load", "name").first()
+    hosts = Host.objects.filter(enabled=True)
+    if hypervisor is not None:
+        known = sorted(set(hosts.values_list("hypervisor", flat=True)))
+        if hypervisor not in known:
+            message = _("Unknown hypervisor. There are: %(known)s.") % {"known": ", ".join(known)}
+            raise InvalidInput({"hypervisor": [message]})
+        hosts = hosts.filter(hypervisor=hypervisor)
+    best = hosts.annotate(load=load).order_by("load", "name").first()
     if best is None:
         raise Conflict(_("No host takes platforms at the moment."), _("Ask an administrator to enable one."))
     config = wiring.site()

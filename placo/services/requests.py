@@ -45,9 +45,17 @@ def _owners(project: Project) -> list[str]:
 
 
 def _plan(
-    *, platform_uuid: Any, slug: str, title: str, project: Project, services: tuple[str, ...], options: Any, days: int
+    *,
+    platform_uuid: Any,
+    slug: str,
+    title: str,
+    project: Project,
+    services: tuple[str, ...],
+    options: Any,
+    days: int,
+    hypervisor: str | None,
 ) -> tuple[Plan, int]:
-    place, index = placement.choose()
+    place, index = placement.choose(hypervisor)
     catalogue, images = wiring.catalogue(), wiring.images()
     plan = make_plan(
         catalogue,
@@ -75,8 +83,12 @@ def submit_request(
     justification: str,
     title: str = "",
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    hypervisor: str | None = None,
 ) -> Request:
-    """Check everything, freeze the plan, reserve quota, subnet and slug. Raises InvalidInput naming each field."""
+    """Check everything, freeze the plan, reserve quota, subnet and slug. Raises InvalidInput naming each field.
+
+    `hypervisor` is "kvm", or what other hosts there are; any will do by default.
+    """
     project = access.get_project(acting_user, project_slug)
     errors: dict[str, list[object]] = {}
     with check_into(errors):
@@ -110,6 +122,7 @@ def submit_request(
                 services=chosen,
                 options=checked_options,
                 days=days,
+                hypervisor=hypervisor,
             )
             return _store(acting_user, project, plan, index, justification)
     except IntegrityError as error:
@@ -278,6 +291,7 @@ def replan_request(*, acting_user: User, request_id: int) -> Request:
         services=chosen,
         options=old.options,
         days=old.days,
+        hypervisor=platform.host.hypervisor,
     )
     platform.host, platform.plan_data, platform.subnet_index = placement.host(plan.host), plan.as_json(), index
     platform.save(update_fields=["host", "plan_data", "subnet_index"])

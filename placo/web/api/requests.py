@@ -1,0 +1,124 @@
+"""Asking for a platform, and deciding about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from ninja import Query, Router
+from pydantic import Field
+
+from placo.domain.lifecycle import RequestState
+from placo.platforms.models import Request
+from placo.services import access, requests
+from placo.web.api.auth import Caller
+from placo.web.api.pages import Page, page_of
+from placo.web.api.schemas import (
+    ApproveIn,
+    Problem,
+    RejectIn,
+    RequestIn,
+    RequestOut,
+    RequestSummary,
+    RunStarted,
+    request_out,
+    request_summary,
+)
+
+router = Router()
+ERRORS = {401: Problem, 403: Problem, 404: Problem, 409: Problem, 422: Problem}
+
+
+class RequestFilter(Page):
+    """Which requests to list."""
+
+    state: RequestState | None = None
+    project: Annotated[str | None, Field(description="The slug of a project.")] = None
+
+
+def _complete(rows: QuerySet[Request]) -> QuerySet[Request]:
+    return rows.select_related("platform__project", "platform__host", "requester", "decided_by")
+
+
+def _shown(request: Request) -> RequestOut:
+    """With what no longer fits, while it waits for a decision."""
+    open_ = request.state == RequestState.SUBMITTED.value
+    return request_out(request, requests.misfits(request) if open_ else ())
+
+
+@router.post("/requests", response={201: RequestOut, **ERRORS}, summary="Ask for a platform")
+def submit_request(request: Caller, body: RequestIn) -> tuple[int, RequestOut]:
+    """Checks everything, freezes the plan and reserves quota, addresses and the name. An administrator decides."""
+    made = requests.submit_request(
+        acting_user=request.auth,
+        project_slug=body.project,
+        slug=body.slug,
+        services=body.services,
+        days=body.days,
+        justification=body.justification,
+        title=body.title,
+        options=body.options,
+        hypervisor=body.hypervisor,
+    )
+    return 201, request_out(made)
+
+
+@router.get("/requests", response={200: list[RequestSummary], **ERRORS}, summary="Requests, the newest first")
+def list_requests(
+    request: Caller, response: HttpResponse, filters: Annotated[RequestFilter, Query()]
+) -> list[RequestSummary]:
+    """Those of your projects, all for an administrator."""
+    rows = _complete(access.visible_requests(request.auth))
+    if filters.state is not None:
+        rows = rows.filter(state=filters.state.value)
+    if filters.project is not None:
+        rows = rows.filter(platform__project__in=access.projects_named(request.auth, filters.project))
+    return [request_summary(row) for row in page_of(rows, filters, response)]
+
+
+@router.get(
+    "/requests/{int:request_id}", response={200: RequestOut, **ERRORS}, summary="A request and its plan"
+)
+def show_request(request: Caller, request_id: int) -> RequestOut:
+    """`problems` says why the plan no longer fits, if it does not."""
+    return _shown(access.get_request(request.auth, request_id))
+
+
+@router.post(
+    "/requests/{int:request_id}/approve", response={200: RunStarted, **ERRORS}, summary="Approve a plan"
+)
+def approve_request(request: Caller, request_id: int, body: ApproveIn | None = None) -> RunStarted:
+    """Administrators. Starts the run that makes the platform; with `plan_hash`, only if the plan is still that one."""
+    body = body or ApproveIn(plan_hash=None)
+    run = requests.approve_request(
+        acting_user=request.auth, request_id=request_id, plan_hash=body.plan_hash, comment=body.comment
+    )
+    return RunStarted(run_id=run.pk)
+
+
+@router.post(
+    "/requests/{int:request_id}/reject", response={200: RequestOut, **ERRORS}, summary="Reject a request"
+)
+def reject_request(request: Caller, request_id: int, body: RejectIn) -> RequestOut:
+    """Administrators. Gives back what was reserved; the requester reads the comment."""
+    requests.reject_request(acting_user=request.auth, request_id=request_id, comment=body.comment)
+    return show_request(request, request_id)
+
+
+@router.post(
+    "/requests/{int:request_id}/withdraw", response={200: RequestOut, **ERRORS}, summary="Take it back"
+)
+def withdraw_request(request: Caller, request_id: int) -> RequestOut:
+    """The owners of the project, while nothing is decided."""
+    requests.withdraw_request(acting_user=request.auth, request_id=request_id)
+    return show_request(request, request_id)
+
+
+@router.post(
+    "/requests/{int:request_id}/replan", response={200: RequestOut, **ERRORS}, summary="Make a new plan"
+)
+def replan_request(request: Caller, request_id: int) -> RequestOut:
+    """Administrators, where the old plan no longer fits: host disabled, image replaced, owners changed."""
+    requests.replan_request(acting_user=request.auth, request_id=request_id)
+    return show_request(request, request_id)
