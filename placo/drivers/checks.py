@@ -35,6 +35,14 @@ def platform_uuid(value: str) -> str:
     return value
 
 
+def _is_address(value: str) -> bool:
+    """An IP address without a scope: Python takes anything at all after the % of an IPv6 one."""
+    try:
+        return "%" not in value and bool(ip_address(value))
+    except ValueError:
+        return False
+
+
 def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]:
     """The routes of one site, each host once, addresses and ports possible; else Rejected."""
     dns_label(slug, "slug")
@@ -42,10 +50,8 @@ def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]
     for route in routes:
         host_name(route.host, "edge host")
         host_name(route.upstream_name, "upstream name")
-        try:
-            ip_address(route.address)
-        except ValueError:
-            raise Rejected(f"upstream address {route.address!r} is not an IP address") from None
+        if not _is_address(route.address):
+            raise Rejected(f"upstream address {route.address!r} is not an IP address")
         if type(route.port) is not int or not 0 < route.port < 65536:
             raise Rejected(f"upstream port {route.port!r} is not a port")
         if route.host in checked:

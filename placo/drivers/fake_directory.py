@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from placo.drivers.checks import dns_label, platform_uuid
 from placo.drivers.faults import Faults
-from placo.drivers.people import SEARCH_MIN, best_first
+from placo.drivers.people import best_first, searchable
 from placo.drivers.ports import MachineAccount, Person, Rejected
 
 
@@ -63,8 +63,8 @@ class FakeDirectory:
 
     def search_people(self, text: str, limit: int = 10) -> list[Person]:
         with self._operation("search_people"):
-            wanted = text.strip().casefold()
-            if len(wanted) < SEARCH_MIN:
+            wanted = searchable(text).casefold()
+            if not wanted:
                 return []
             found = [
                 person

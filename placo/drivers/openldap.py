@@ -25,7 +25,7 @@ import ldap.dn
 import ldap.filter
 
 from placo.drivers.checks import dns_label, platform_uuid
-from placo.drivers.people import SEARCH_MIN, best_first
+from placo.drivers.people import best_first, searchable
 from placo.drivers.ports import DriverError, MachineAccount, Person, Rejected, Unavailable
 
 _SCANNED = 200  # how many people a search looks at before it sorts them
@@ -120,7 +120,7 @@ class OpenLdapDirectory:
     """
 
     def __init__(
-        self, uri: str, base: str, bind_dn: str, password: str, *, ca_file: Path, timeout_s: float = 5.0
+        self, uri: str, base: str, bind_dn: str, password: str, ca_file: Path, *, timeout_s: float = 5.0
     ) -> None:
         self._uri = uri
         self._base = base
@@ -143,8 +143,8 @@ class OpenLdapDirectory:
         return found[1] if found else None
 
     def search_people(self, text: str, limit: int = 10) -> list[Person]:
-        wanted = text.strip()
-        if len(wanted) < SEARCH_MIN or not _sendable(wanted):
+        wanted = searchable(text)
+        if not wanted:
             return []
         escaped = ldap.filter.escape_filter_chars(wanted)
         pattern = f"(&(objectClass=inetOrgPerson)(|(uid=*{escaped}*)(cn=*{escaped}*)(mail=*{escaped}*)))"

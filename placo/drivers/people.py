@@ -6,8 +6,17 @@ from collections.abc import Iterable
 
 from placo.drivers.ports import Person
 
-#: A shorter text would only list everybody.
-SEARCH_MIN = 2
+_SEARCH_MIN = 2
+
+
+def searchable(text: str) -> str:
+    """What to search for: trimmed, "" when it would only list everybody.
+
+    LDAP ignores control and joining characters when it compares, so at least two letters or digits are asked for.
+    """
+    wanted = text.strip()
+    said = sum(character.isalnum() for character in wanted)
+    return wanted if said >= _SEARCH_MIN and wanted.isprintable() else ""
 
 
 def best_first(people: Iterable[Person], text: str) -> list[Person]:

@@ -1,0 +1,122 @@
+"""The prober's contract: what it says of each way in which a service can be, or not be, there."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from placo.drivers.certificates import create_root, issue_from
+from placo.drivers.fake_edge import FakeEdge, FakeProber
+from placo.drivers.ports import EdgeRoute, Prober, Unavailable
+from placo.drivers.probe import EdgeProber
+from tests.contract.outside import Machine, PrivateNginx, short_folder
+
+ROOT = create_root("PLACO test root")
+UUID = "5f0c3d5e-7c59-4c0e-9d39-1f5f3c6f9a10"
+WEB = "alpha-web.placo.localhost"
+
+
+@dataclass(frozen=True)
+class Real:
+    folder: Path
+    nginx: PrivateNginx
+    machine: Machine
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Real]:
+    """A machine that answers under the name WEB, and an edge that knows no platform at all."""
+    with short_folder() as folder:
+        nginx, machine = PrivateNginx(folder, ROOT), Machine(ROOT, WEB, folder)
+        yield Real(folder, nginx, machine)
+        machine.stop()
+        nginx.server.stop()
+
+
+@pytest.fixture(params=["fake", "real"])
+def prober(request: pytest.FixtureRequest) -> Prober:
+    """One for which WEB answers 200 to everything."""
+    if request.param == "real":
+        world: Real = request.getfixturevalue("real")
+        return EdgeProber("127.0.0.1", world.nginx.ca_file, world.machine.port)
+    edge, issued = FakeEdge(), issue_from(ROOT, [WEB])
+    route = EdgeRoute(WEB, "10.77.16.2", 443, "www.alpha.placo.internal")
+    edge.ensure_site("alpha", UUID, [route], issued.certificate, issued.key)
+    return FakeProber(edge)
+
+
+def test_the_expected_answer_is_healthy(prober: Prober) -> None:
+    result = prober.https(WEB, "/", [200], 5)
+    assert result.healthy and "200" in result.answer
+
+
+def test_another_answer_is_not_and_both_are_named(prober: Prober) -> None:
+    result = prober.https(WEB, "/", (403, 401, 401), 5)
+    assert not result.healthy
+    assert "200" in result.answer and "401 or 403" in result.answer
+
+
+def test_a_name_that_nobody_serves_is_not_healthy(prober: Prober) -> None:
+    assert not prober.https("beta-web.placo.localhost", "/", [200], 5).healthy
+
+
+def test_the_edge_is_asked_over_its_unix_socket_and_its_certificate_checked(real: Real) -> None:
+    prober = EdgeProber(real.nginx.socket, real.nginx.ca_file)
+    assert "404" in prober.https("unknown.placo.localhost", "/", [200], 5).answer
+    assert prober.https("unknown.placo.localhost", "/x?y=z", [404], 5).healthy
+    result = prober.https(WEB, "/", [404], 5)
+    assert not result.healthy and "certificate" in result.answer
+
+
+def test_an_authority_that_is_not_ours_is_not_trusted(real: Real, tmp_path: Path) -> None:
+    (tmp_path / "other.pem").write_bytes(create_root("somebody else").certificate)
+    result = EdgeProber("127.0.0.1", tmp_path / "other.pem", real.machine.port).https(WEB, "/", [200], 5)
+    assert not result.healthy and "certificate" in result.answer
+
+
+def test_an_edge_that_is_down_is_an_answer(real: Real) -> None:
+    gone = EdgeProber(real.folder / "none.sock", real.nginx.ca_file).https(WEB, "/", [200], 5)
+    assert (gone.healthy, gone.answer) == (False, "the edge does not answer")
+
+
+def test_a_service_that_says_nothing_is_given_up_after_the_timeout(real: Real) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        prober = EdgeProber("127.0.0.1", real.nginx.ca_file, silent.getsockname()[1])
+        result = prober.https(WEB, "/", [200], 0.3)
+        assert time.monotonic() - started < 2
+    assert (result.healthy, result.answer) == (False, "no answer within 0.3 s")
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("", "/"),
+        ("a b", "/"),
+        ("é" * 70, "/"),
+        (WEB, "no-slash"),
+        (WEB, "/é"),
+        (WEB, "/\r\nX: y"),
+        ("a\r\nb", "/"),
+    ],
+)
+def test_nonsense_is_an_answer_too(real: Real, host: str, path: str) -> None:
+    result = EdgeProber(real.nginx.socket, real.nginx.ca_file).https(host, path, [200], 5)
+    assert not result.healthy and result.answer
+
+
+def test_a_missing_authority_is_an_answer(real: Real, tmp_path: Path) -> None:
+    assert not EdgeProber(real.nginx.socket, tmp_path / "none.pem").https(WEB, "/", [200], 5).healthy
+
+
+def test_the_fake_answers_as_told() -> None:
+    prober = FakeProber(FakeEdge())
+    prober.answers[WEB] = 503
+    assert prober.https(WEB, "/", [503], 5).healthy
+    prober.faults.fail_next("https", Unavailable("the edge does not answer"))
+    assert prober.https(WEB, "/", [503], 5).answer == "the edge does not answer"
