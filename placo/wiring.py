@@ -17,7 +17,7 @@ from placo.drivers.certificates import SiteCertificateAuthority
 from placo.drivers.edge_nginx import NginxEdge
 from placo.drivers.images import ImageCache
 from placo.drivers.libvirt import LibvirtHypervisor
-from placo.drivers.openldap import OpenLdapDirectory
+from placo.drivers.openldap import OpenLdapDirectory, is_unavailable
 from placo.drivers.probe import EdgeProber
 
 
@@ -44,6 +44,11 @@ def directory() -> ports.Directory:
     """The site's OpenLDAP."""
     c = site().directory
     return OpenLdapDirectory(c.uri, c.base, c.bind_dn, read_secret(c.password_file), ca_file=c.ca_file)
+
+
+def directory_unavailable(error: BaseException) -> bool:
+    """Whether an exception of the directory's client means that the directory does not answer."""
+    return is_unavailable(error)
 
 
 @cache

@@ -30,6 +30,11 @@ def copy_roles(user: User, groups: Iterable[str]) -> None:
         ProjectOwner.objects.get_or_create(project=project, uid=user.username)
 
 
+def directory_is_down(error: BaseException) -> bool:
+    """Whether an exception met while logging in means that the directory does not answer."""
+    return wiring.directory_unavailable(error)
+
+
 def issue_token(*, acting_user: User) -> str:
     """A new bearer token; it is shown once, only its digest is kept."""
     token = "placo_" + secrets.token_urlsafe(32)

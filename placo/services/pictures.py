@@ -1,0 +1,154 @@
+"""Reading for a platform's own screens: its picture, its people, what happened to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from placo import wiring
+from placo.domain.catalogue import Text
+from placo.domain.lifecycle import RunKind, RunState
+from placo.domain.plan import PlannedMachine
+from placo.platforms.models import AuditEvent, Machine, Membership, Platform, Run, User
+from placo.services import access
+from placo.services.selectors import ACTIVE, Address, addresses_of
+
+
+@dataclass(frozen=True)
+class ServiceBox:
+    """A service in the picture. `answering` is None while none of its machines has been heard of."""
+
+    id: str
+    title: Text
+    summary: Text
+    icon: str
+    machines: tuple[str, ...]
+    addresses: tuple[Address, ...]
+    options: tuple[tuple[Text, Any], ...]
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MachineBox:
+    """A machine in the picture: what was planned, and what is known of it (None before it exists)."""
+
+    planned: PlannedMachine
+    title: Text
+    row: Machine | None
+    software: tuple[Text, ...]
+
+    @property
+    def state(self) -> str:
+        """The last known state."""
+        return self.row.state if self.row else "planned"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A platform as services -> machines -> software."""
+
+    platform: Platform
+    managed: bool
+    services: list[ServiceBox]
+    machines: list[MachineBox]
+    members: int
+    run: Run | None
+
+
+def picture(*, acting_user: User, slug: str) -> Picture:
+    """The platform that somebody may see, whole."""
+    platform = access.get_platform(acting_user, slug)
+    managed = access.manages(acting_user, platform)
+    rows = {machine.name: machine for machine in platform.machines.all()}
+    active = platform.runs.filter(state__in=ACTIVE).exclude(kind=RunKind.MEMBER.value).first()
+    return Picture(
+        platform=platform,
+        managed=managed,
+        services=_services(platform, rows),
+        machines=[_machine(m, rows.get(m.name)) for m in platform.plan.machines],
+        members=platform.memberships.filter(wanted=True).count(),
+        run=active,
+    )
+
+
+def _services(platform: Platform, rows: dict[str, Machine]) -> list[ServiceBox]:
+    plan, catalogue = platform.plan, wiring.catalogue()
+    addresses = addresses_of(plan)
+    boxes = []
+    for name in plan.services:
+        service = catalogue.services.get(name)
+        used = tuple(dict.fromkeys(e.machine for e in plan.endpoints if e.service == name))
+        machines = tuple(m for m in service.machines if m in plan.images) if service else used
+        chosen = plan.options.get(name, {})
+        boxes.append(
+            ServiceBox(
+                id=name,
+                title=service.title if service else Text(name, name),
+                summary=service.summary if service else Text("", ""),
+                icon=service.icon if service else "box",
+                machines=machines,
+                addresses=tuple(a for a in addresses if a.service == name),
+                options=tuple((o.title, chosen[o.name]) for o in service.options if o.name in chosen)
+                if service
+                else (),
+                states=tuple(rows[m].state for m in machines if m in rows),
+            )
+        )
+    return boxes
+
+
+def _machine(planned: PlannedMachine, row: Machine | None) -> MachineBox:
+    catalogue = wiring.catalogue()
+    known = planned.name in catalogue.machines
+    software = tuple(s.title for s in catalogue.software_of(planned.name)) if known else ()
+    return MachineBox(planned, Text(planned.title_en, planned.title_fr), row, software)
+
+
+@dataclass(frozen=True)
+class MachineView:
+    """One machine's own page."""
+
+    platform: Platform
+    managed: bool
+    box: MachineBox
+    services: list[ServiceBox]
+
+
+def machine_view(*, acting_user: User, slug: str, name: str) -> MachineView:
+    """One machine of a platform; NotFound for a name that is not in the plan."""
+    whole = picture(acting_user=acting_user, slug=slug)
+    for box in whole.machines:
+        if box.planned.name == name:
+            services = [service for service in whole.services if name in service.machines]
+            return MachineView(whole.platform, whole.managed, box, services)
+    raise access.NotFound
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """A member, and the run that is stuck on their membership, if one is."""
+
+    membership: Membership
+    stuck_run: Run | None
+
+
+def members(*, acting_user: User, slug: str) -> tuple[Platform, list[MemberRow]]:
+    """A platform that the user manages, and its people."""
+    platform = access.get_managed_platform(acting_user, slug)
+    stuck = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
+    by_uid = {run.subject: run for run in stuck}
+    return platform, [MemberRow(row, by_uid.get(row.uid)) for row in platform.memberships.all()]
+
+
+def runs_of(platform: Platform) -> QuerySet[Run]:
+    """What has been done to a platform, latest first."""
+    return platform.runs.select_related("started_by", "platform")
+
+
+def audit_of(platform: Platform) -> QuerySet[AuditEvent]:
+    """Who did what to this platform: not to another one that bore or will bear the same name."""
+    rows = AuditEvent.objects.filter(subject=platform.slug, at__gte=platform.created_at)
+    successor = Platform.objects.filter(slug=platform.slug, pk__gt=platform.pk).order_by("pk").first()
+    return rows.filter(at__lt=successor.created_at) if successor else rows

@@ -1,0 +1,293 @@
+"""Reading for screens: what somebody sees at home, the requests, the catalogue with its costs. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet, Sum
+from django.utils import timezone
+
+from placo import wiring
+from placo.domain.catalogue import Service, Text
+from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestState, RunKind, RunState
+from placo.domain.plan import Plan, PlannedEndpoint, cost_of
+from placo.domain.quota import Cost
+from placo.platforms.models import Host, LedgerEntry, Platform, Project, Request, Run, User
+from placo.services import access, quota, requests
+
+ACTIVE = [state.value for state in ACTIVE_RUNS]
+OVER = [state.value for state in ENDED]
+EXPIRY_WARNING = timedelta(days=30)
+NEWS = timedelta(days=7)
+"""For how long a refusal or a failure is shown to the people it concerns."""
+
+
+# --- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ServiceCard:
+    """A service of the catalogue and what it takes from a quota (without the platform itself)."""
+
+    service: Service
+    cost: Cost
+    comes_with: tuple[Service, ...]
+
+
+def service_cards() -> list[ServiceCard]:
+    """Every service that can be picked."""
+    catalogue = wiring.catalogue()
+    cards = []
+    for name, service in catalogue.services.items():
+        comes_with = tuple(s for s in catalogue.services_of([name]) if s.id != name)
+        cards.append(ServiceCard(service, cost_of(catalogue, [name]) - Cost(platforms=1), comes_with))
+    return cards
+
+
+def services_named(names: Iterable[str]) -> list[Service]:
+    """The services of these ids that the catalogue still has."""
+    catalogue = wiring.catalogue()
+    return [catalogue.services[name] for name in names if name in catalogue.services]
+
+
+def title_of(service: str) -> Text:
+    """A service's title; its id where the catalogue no longer has it."""
+    found = wiring.catalogue().services.get(service)
+    return found.title if found else Text(service, service)
+
+
+@dataclass(frozen=True)
+class Address:
+    """One endpoint as a link."""
+
+    title: Text
+    url: str
+    service: str
+    icon: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a choice of services would become: machines (name, title, cost) and addresses."""
+
+    machines: tuple[tuple[str, Text, Cost], ...]
+    addresses: tuple[Address, ...]
+
+
+def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]], slug: str) -> Outlook:
+    """The last step of a request in data: what will exist if it is approved. Unknown services are left out."""
+    catalogue, edge = wiring.catalogue(), wiring.site().edge
+    chosen = services_named(services)
+    port = "" if edge.port == 443 else f":{edge.port}"
+    machines = []
+    for name in catalogue.machines_of(s.id for s in chosen):
+        m = catalogue.machines[name]
+        machines.append(
+            (name, m.title, Cost(0, 1, m.vcpus, m.memory_mib, m.system_disk_gib + m.data_volume_gib))
+        )
+    addresses = []
+    for service in chosen:
+        values = {**service.defaults(), **options.get(service.id, {})}
+        for e in service.endpoints:
+            url = f"{e.protocol}://{e.label(slug)}.{edge.domain}{port}{e.path_for(slug, values)}"
+            addresses.append(Address(e.title, url, service.id, service.icon))
+    return Outlook(tuple(machines), tuple(addresses))
+
+
+# --- home ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that waits for the person who looks. `kind`: request, stuck, host, rejected, failed, expiring."""
+
+    kind: str
+    item: Any
+
+
+@dataclass(frozen=True)
+class PlatformCard:
+    """A platform in a list."""
+
+    platform: Platform
+    managed: bool
+    addresses: tuple[Address, ...]
+    services: tuple[Text, ...]
+    answering: int
+    machines: int
+    members: int
+    run: Run | None
+
+
+@dataclass(frozen=True)
+class Home:
+    """The first page."""
+
+    needs: list[Need] = field(default_factory=list)
+    platforms: list[PlatformCard] = field(default_factory=list)
+    open_requests: list[Request] = field(default_factory=list)
+    projects: list[Project] = field(default_factory=list)
+
+
+def addresses_of(plan: Plan) -> tuple[Address, ...]:
+    """The public addresses of a platform."""
+    services = wiring.catalogue().services
+
+    def address(e: PlannedEndpoint) -> Address:
+        icon = services[e.service].icon if e.service in services else "box"
+        return Address(Text(e.title_en, e.title_fr), e.url, e.service, icon)
+
+    return tuple(address(e) for e in plan.endpoints)
+
+
+def home(*, acting_user: User) -> Home:
+    """What needs the person, their platforms, their open requests, the projects in which they may ask."""
+    submitted = access.visible_requests(acting_user).filter(state=RequestState.SUBMITTED.value)
+    shown = submitted.select_related("platform__project", "requester").order_by("id")
+    living = access.visible_platforms(acting_user).exclude(state__in=[*OVER, PlatformState.REQUESTED.value])
+    return Home(
+        needs=_needs(acting_user),
+        platforms=platform_cards(living, acting_user=acting_user),
+        open_requests=[] if acting_user.is_administrator else list(shown),
+        projects=list(access.owned_projects(acting_user)),
+    )
+
+
+def _needs(user: User) -> list[Need]:
+    now, needs = timezone.now(), []
+    if user.is_administrator:
+        waiting = Request.objects.filter(state=RequestState.SUBMITTED.value).order_by("id")
+        needs += [Need("request", r) for r in waiting.select_related("platform__project", "requester")]
+        needs += [Need("host", h) for h in Host.objects.filter(enabled=True, reachable=False)]
+    managed = Platform.objects.filter(project__in=access.owned_projects(user))
+    stuck = Q(state=RunState.STUCK.value) | Q(state=RunState.UNWINDING.value, steps__state="failed")
+    runs = Run.objects.filter(stuck, platform__in=managed).select_related("platform").distinct()
+    needs += [Need("stuck", run) for run in runs]
+    if not user.is_administrator:
+        mine = access.visible_requests(user).select_related("platform", "decided_by")
+        recent = mine.filter(state=RequestState.REJECTED.value, decided_at__gte=now - NEWS)
+        needs += [Need("rejected", request) for request in recent]
+        failed = Run.objects.filter(
+            platform__in=managed,
+            kind=RunKind.CREATE.value,
+            state=RunState.UNDONE.value,
+            ended_at__gte=now - NEWS,
+        )
+        needs += [Need("failed", run) for run in failed.select_related("platform")]
+    soon = managed.exclude(state__in=OVER).filter(expires_on__lte=timezone.localdate() + EXPIRY_WARNING)
+    return needs + [Need("expiring", platform) for platform in soon]
+
+
+def platform_cards(platforms: QuerySet[Platform], *, acting_user: User) -> list[PlatformCard]:
+    """Cards in a fixed number of queries, whatever the number of platforms."""
+    owned = set(access.owned_projects(acting_user).values_list("pk", flat=True))
+    wanted = Count("memberships", filter=Q(memberships__wanted=True), distinct=True)
+    members = dict(
+        platforms.order_by().values_list("pk").annotate(members=wanted).values_list("pk", "members")
+    )
+    rows = list(platforms.select_related("project", "host").prefetch_related("machines").order_by("slug"))
+    active = Run.objects.filter(platform__in=rows, state__in=ACTIVE).exclude(kind=RunKind.MEMBER.value)
+    runs = {run.platform_id: run for run in active}
+    cards = []
+    for platform in rows:
+        plan, machines = platform.plan, list(platform.machines.all())
+        cards.append(
+            PlatformCard(
+                platform=platform,
+                managed=platform.project_id in owned,
+                addresses=addresses_of(plan),
+                services=tuple(title_of(s) for s in plan.services),
+                answering=sum(machine.state == "answering" for machine in machines),
+                machines=len(plan.machines),
+                members=members.get(platform.pk, 0),
+                run=runs.get(platform.pk),
+            )
+        )
+    return cards
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+def waiting_requests() -> int:
+    """How many requests wait for a decision."""
+    return Request.objects.filter(state=RequestState.SUBMITTED.value).count()
+
+
+@dataclass(frozen=True)
+class HostShare:
+    """What a host has promised before and after a request; MiB. `memory_mib` is 0 while the host was never asked."""
+
+    host: Host
+    before: int
+    after: int
+    platforms: int
+
+
+@dataclass(frozen=True)
+class RequestView:
+    """One request with all that is needed to decide about it."""
+
+    request: Request
+    plan: Plan
+    services: list[Text]
+    addresses: tuple[Address, ...]
+    quota: quota.QuotaView
+    host: HostShare
+    misfits: list[str]
+    history: list[Request]
+    run: Run | None
+
+
+def request_view(*, acting_user: User, request_id: int) -> RequestView:
+    """The request, its plan, quota and host before and after, why it would not fit any more, the project's history."""
+    request = access.get_request(acting_user, request_id)
+    platform, plan = request.platform, request.platform.plan
+    undecided = request.state == RequestState.SUBMITTED.value
+    others = Request.objects.filter(platform__project=platform.project).exclude(pk=request.pk)
+    ledger = LedgerEntry.objects.filter(platform__host=platform.host).exclude(platform=platform)
+    promised = ledger.aggregate(memory=Sum("memory_mib"), platforms=Count("pk"))
+    before = promised["memory"] or 0
+    return RequestView(
+        request=request,
+        plan=plan,
+        services=[title_of(s) for s in plan.services],
+        addresses=addresses_of(plan),
+        quota=quota.view(platform.project, plan.cost, without=platform),
+        host=HostShare(platform.host, before, before + plan.cost.memory_mib, promised["platforms"]),
+        misfits=requests.misfits(request) if undecided and acting_user.is_administrator else [],
+        history=list(others.select_related("platform", "requester")[:10]),
+        run=platform.runs.filter(kind=RunKind.CREATE.value).first(),
+    )
+
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+
+def hosts() -> QuerySet[Host]:
+    """Hosts with what they promised: annotated with `promised_mib` and `living` platforms."""
+    alive = ~Q(platforms__state__in=OVER)
+    return Host.objects.annotate(
+        promised_mib=Sum("platforms__ledger_entry__memory_mib"),
+        living=Count("platforms", filter=alive, distinct=True),
+    )
+
+
+@dataclass(frozen=True)
+class ProjectQuota:
+    """A project and its quota."""
+
+    project: Project
+    owners: list[str]
+    view: quota.QuotaView
+
+
+def project_quotas(projects: Iterable[Project]) -> list[ProjectQuota]:
+    """What each project uses of its quota."""
+    return [
+        ProjectQuota(p, sorted(p.owners.values_list("uid", flat=True)), quota.view(p, Cost()))
+        for p in projects
+    ]

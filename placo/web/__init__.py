@@ -1,0 +1,1 @@
+"""What the browser gets: screens, live events and, in `placo.web.api`, the API."""

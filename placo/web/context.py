@@ -1,0 +1,30 @@
+"""What every page knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from placo.services import selectors
+
+
+def portal(request: HttpRequest) -> dict[str, Any]:
+    """Site name, the section that the page belongs to, and how many requests wait for an administrator."""
+    user = getattr(request, "user", None)
+
+    def waiting() -> int:
+        administrator = (
+            user is not None and user.is_authenticated and getattr(user, "is_administrator", False)
+        )
+        return selectors.waiting_requests() if administrator else 0
+
+    match = getattr(request, "resolver_match", None)
+    name = (match.url_name or "") if match else ""
+    return {
+        "site_name": settings.SITE.site.name,
+        "section": name.split("-")[0],
+        "waiting_requests": SimpleLazyObject(waiting),
+    }

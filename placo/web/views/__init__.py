@@ -1,0 +1,1 @@
+"""The screens: thin functions that ask a selector or a use case and render."""

@@ -1,0 +1,35 @@
+"""The first page, the account, the help."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from placo.services import access, selectors
+from placo.web.http import screen, user_of
+
+
+@screen()
+def home(request: HttpRequest) -> HttpResponse:
+    """What needs you, then your platforms."""
+    view = selectors.home(acting_user=user_of(request))
+    text = request.GET.get("q", "").strip().lower()
+    shown = [c for c in view.platforms if text in f"{c.platform.slug} {c.platform.title}".lower()]
+    context = {"view": view, "platforms": shown, "q": request.GET.get("q", "")}
+    if not view.platforms and not view.open_requests:
+        context["offers"] = selectors.service_cards()
+    return render(request, "web/home.html", context)
+
+
+@screen()
+def account(request: HttpRequest) -> HttpResponse:
+    """Who am I, and how do I like the pages."""
+    user = user_of(request)
+    projects = [] if user.is_administrator else list(access.owned_projects(user))
+    return render(request, "web/account.html", {"projects": projects})
+
+
+@screen()
+def help_page(request: HttpRequest) -> HttpResponse:
+    """What things are called and how they work, and each service's own help."""
+    return render(request, "web/help.html", {"cards": selectors.service_cards()})

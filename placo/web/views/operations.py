@@ -1,0 +1,77 @@
+"""For administrators: hosts, runs, quotas, the audit trail."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from placo.platforms.models import AuditEvent, Project, Run
+from placo.platforms.models.runs import KIND_LABELS, RUN_LABELS
+from placo.services import access, selectors
+from placo.web.http import screen, user_of
+from placo.web.tables import Filter, Table
+
+
+@screen()
+def index(request: HttpRequest) -> HttpResponse:
+    """Operations begin with what is being done."""
+    access.require_administrator(user_of(request))
+    return redirect("web:operations-runs")
+
+
+@screen()
+def hosts(request: HttpRequest) -> HttpResponse:
+    """What each host has and has promised, and since when this is known."""
+    access.require_administrator(user_of(request))
+    table = Table(
+        request,
+        selectors.hosts(),
+        search=("name", "hypervisor"),
+        sorts={"name": "name", "platforms": "living", "memory": "memory_mib", "disk": "disk_free_gib"},
+        default="name",
+    )
+    return render(request, "web/operations_hosts.html", {"table": table})
+
+
+@screen()
+def runs(request: HttpRequest) -> HttpResponse:
+    """Every run."""
+    access.require_administrator(user_of(request))
+    table = Table(
+        request,
+        Run.objects.select_related("platform", "started_by"),
+        search=("platform__slug", "subject", "started_by__username"),
+        sorts={"started": "created_at", "platform": "platform__slug"},
+        default="-started",
+        filters=(
+            Filter("state", _("State"), [(s.value, label) for s, label in RUN_LABELS.items()]),
+            Filter("kind", _("Kind"), [(k.value, label) for k, label in KIND_LABELS.items()]),
+        ),
+    )
+    return render(request, "web/operations_runs.html", {"table": table})
+
+
+@screen()
+def quotas(request: HttpRequest) -> HttpResponse:
+    """What each project may use and uses."""
+    access.require_administrator(user_of(request))
+    table = Table(
+        request, Project.objects.all(), search=("slug", "title"), sorts={"project": "slug"}, default="project"
+    )
+    views = selectors.project_quotas(table.page.object_list)
+    return render(request, "web/operations_quotas.html", {"table": table, "views": views})
+
+
+@screen()
+def audit(request: HttpRequest) -> HttpResponse:
+    """Who did what to what, and when."""
+    access.require_administrator(user_of(request))
+    table = Table(
+        request,
+        AuditEvent.objects.all(),
+        search=("actor", "verb", "subject"),
+        sorts={"when": "id", "who": "actor", "subject": "subject"},
+        default="-when",
+    )
+    return render(request, "web/operations_audit.html", {"table": table})

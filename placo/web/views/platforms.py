@@ -1,0 +1,100 @@
+"""A platform's own screens."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
+from placo.platforms.models import Platform
+from placo.services import access, pictures, platforms
+from placo.services.errors import Conflict, InvalidInput
+from placo.web.http import flat_errors, screen, user_of
+from placo.web.tables import Table
+
+
+def _possible(platform: Platform) -> set[str]:
+    """The kinds of run that the platform's state allows."""
+    state = PlatformState(platform.state)
+    return {kind.value for kind, transition in TRANSITIONS.items() if state in transition.sources}
+
+
+@screen()
+def picture(request: HttpRequest, slug: str) -> HttpResponse:
+    """Services -> machines -> software, with health and addresses."""
+    view = pictures.picture(acting_user=user_of(request), slug=slug)
+    if view.platform.state == PlatformState.REQUESTED.value:
+        return redirect("web:requests-detail", view.platform.request.pk)
+    context = {
+        "view": view,
+        "platform": view.platform,
+        "managed": view.managed,
+        "possible": _possible(view.platform),
+    }
+    return render(request, "web/platform.html", context)
+
+
+@screen("POST")
+def power(request: HttpRequest, slug: str, action: str) -> HttpResponse:
+    """Start, stop, restart: goes to the live page."""
+    run = platforms.power_platform(acting_user=user_of(request), slug=slug, action=action)
+    return redirect("web:run", run.pk)
+
+
+@screen()
+def machine(request: HttpRequest, slug: str, name: str) -> HttpResponse:
+    """One machine."""
+    view = pictures.machine_view(acting_user=user_of(request), slug=slug, name=name)
+    return render(
+        request, "web/machine.html", {"view": view, "platform": view.platform, "managed": view.managed}
+    )
+
+
+@screen()
+def activity(request: HttpRequest, slug: str) -> HttpResponse:
+    """What happened: runs, and who did what."""
+    platform = access.get_managed_platform(user_of(request), slug)
+    audit = Table(request, pictures.audit_of(platform), search=("actor", "verb"))
+    context = {
+        "platform": platform,
+        "managed": True,
+        "runs": pictures.runs_of(platform)[:20],
+        "table": audit,
+    }
+    return render(request, "web/activity.html", context)
+
+
+def _settings(
+    request: HttpRequest, platform: Platform, *, status: int = 200, **extra: object
+) -> HttpResponse:
+    context = {
+        "platform": platform,
+        "managed": True,
+        "plan": platform.plan,
+        "members": platform.memberships.filter(wanted=True).count(),
+        "can_retire": RunKind.RETIRE.value in _possible(platform),
+        **extra,
+    }
+    return render(request, "web/settings.html", context, status=status)
+
+
+@screen()
+def settings(request: HttpRequest, slug: str) -> HttpResponse:
+    """What was chosen, and the end of the platform."""
+    return _settings(request, access.get_managed_platform(user_of(request), slug))
+
+
+@screen("POST")
+def retire(request: HttpRequest, slug: str) -> HttpResponse:
+    """The end, confirmed by typing the slug; goes to the live page."""
+    user, typed = user_of(request), request.POST.get("confirm", "")
+    try:
+        run = platforms.retire_platform(acting_user=user, slug=slug, confirm=typed.strip())
+    except InvalidInput as error:
+        platform = access.get_managed_platform(user, slug)
+        return _settings(
+            request, platform, status=error.status, errors=flat_errors(error.errors), typed=typed
+        )
+    except Conflict as error:
+        return _settings(request, access.get_managed_platform(user, slug), status=error.status, trouble=error)
+    return redirect("web:run", run.pk)

@@ -1,0 +1,51 @@
+"""Logging in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+from placo.services.errors import DirectoryDown
+
+
+class LoginForm(AuthenticationForm):
+    """Django's, with the words of the site."""
+
+    error_messages = {
+        "invalid_login": _(
+            "Account and password do not match. Both are those of your laboratory; case matters."
+        ),
+        "inactive": _("This account is disabled."),
+    }
+
+
+class Login(LoginView):
+    """The login page; keeps the account that was typed, and says it when the directory is down."""
+
+    template_name = "web/login.html"
+    authentication_form = LoginForm
+    redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            response = super().post(request, *args, **kwargs)
+        except DirectoryDown as error:
+            context = {
+                "trouble": error,
+                "typed": request.POST.get("username", ""),
+                "next": self.get_redirect_url(),
+            }
+            return self.response_class(request, [self.template_name], context, status=error.status)
+        if response.status_code == 200:
+            response.status_code = 422
+        return response
+
+
+class Logout(LogoutView):
+    """Logging out (POST only)."""
+
+    http_method_names = ["post", "options"]
