@@ -342,10 +342,14 @@ class LibvirtHypervisor:
     @_guarded
     def ensure_domain(self, spec: DomainSpec) -> None:
         connection = self.connection.get()
-        with _fine_if(ErrorCode.NO_DOMAIN):
-            uuid = connection.lookupByName(spec.name).UUIDString()
-            if uuid != spec.uuid:
-                raise Rejected(f"{self.name}: domain {spec.name} exists and is another one ({uuid})")
+        for look_up, key in (
+            (connection.lookupByName, spec.name),
+            (connection.lookupByUUIDString, spec.uuid),
+        ):
+            with _fine_if(ErrorCode.NO_DOMAIN):
+                found = look_up(key)
+                if (found.name(), found.UUIDString()) != (spec.name, spec.uuid):
+                    raise Rejected(f"{self.name}: domain {found.name()} ({found.UUIDString()}) exists")
         definition = xml.domain_xml(
             spec, domain_type=self._domain_type, cpu=self._cpu, path_of=self._pool.path
         )

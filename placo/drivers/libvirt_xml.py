@@ -267,6 +267,9 @@ def volume_xml(name: str, capacity: int, format: str, backing_path: str | None =
         E.allocation("0", unit="bytes"),
         E.target(E.format(type=format), E.permissions(E.mode("0600"))),
     )
+    if format == "qcow2":
+        # Without it libvirt 9.0 makes version 2, where discarding in an overlay brings the image's bytes back.
+        volume[-1].append(E.compat("1.1"))
     if backing_path is not None:
         volume.append(E.backingStore(E.path(backing_path), E.format(type="qcow2")))
     return _text(volume)
