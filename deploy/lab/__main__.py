@@ -22,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
                 verbs.up(lab, without=options.without, kvm=options.kvm)
             case "adopt":
                 verbs.adopt(lab, without=options.without)
+            case "configure":
+                verbs.configure(lab)
             case "down":
                 verbs.down(lab, grace=options.grace)
             case "destroy":
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs_of = parser.add_subparsers(dest="verb", required=True)
     for name, help_text in (
         ("up", "start the lab, or what is missing of it (a minute the first time, then seconds)"),
+        ("configure", "write its configuration and secrets, start nothing"),
         ("adopt", "take over what a killed lab left running"),
         ("down", "stop it; guests are shut down, everything on disk is kept"),
         ("destroy", "stop it and delete its folder"),

@@ -94,6 +94,14 @@ def up(lab: Lab, *, without: Sequence[str] = (), kvm: bool | None = None) -> Non
         _print_addresses(lab, settled, without)
 
 
+def configure(lab: Lab) -> None:
+    """Write secrets, certificates and placo.toml of a lab that is not started: enough for checks of the code."""
+    with exclusively(lab, create=True):
+        identity.ensure(lab)
+        site.write_files(lab, state.load(lab) or State(8000, 8443))
+    say(f"configuration {lab.configuration}")
+
+
 def down(lab: Lab, *, grace: float = GUESTS_SHUTDOWN_SECONDS) -> None:
     """Bring everything down and leave no process, namespace, link or mount; what is on disk stays.
 

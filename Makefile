@@ -1,0 +1,54 @@
+# Every target says what it does, how long it takes on two cores without hardware virtualization, and what to do when it fails.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup images demo test up down status logs check bench fmt
+
+PYTHON := var/venv/bin/python
+LAB := $(PYTHON) -m deploy.lab
+# Where the checks that start nothing find a site's configuration.
+CHECK_ROOT := var/check
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: ## install what is missing: Debian packages, Python environment, front-end files (minutes once, then 1 s)
+	@deploy/setup
+
+images: setup ## build the machines' images that are missing (some minutes once, then seconds)
+	@$(PYTHON) -m placo.drivers.images build || { echo 'make images failed: read the lines above; what was built is kept, run it again.' >&2; exit 1; }
+
+demo: setup images up ## everything from nothing: a lab, a platform requested, approved, provisioned and proved (20 min, then 4)
+	@$(PYTHON) -m deploy.demo || { echo 'make demo failed: see `make logs`; the lab is left running, run it again.' >&2; exit 1; }
+
+test: ## set up what is needed and pass every test: real VMs, real browser (40 min at most)
+	@deploy/run-tests
+
+up: setup ## start the lab, or what is missing of it (15 s); harmless when it runs
+	@$(LAB) up
+
+down: ## stop the lab; guests shut down, everything on disk is kept (30 s at most)
+	@if [ -x $(PYTHON) ]; then $(LAB) down; else echo 'no lab was ever started here'; fi
+
+status: ## what runs, with its memory
+	@$(LAB) status
+
+logs: ## the ends of the lab's logs (follow one: python -m deploy.lab logs --follow worker)
+	@$(LAB) logs
+
+check: setup ## style, types, layers, migrations, fast tests; starts no service (2 min)
+	@$(LAB) configure --root $(CHECK_ROOT)
+	@export PLACO_CONFIG=$(CURDIR)/$(CHECK_ROOT)/placo.toml; \
+	run() { echo "check: $$*"; "$$@" || { echo "make check failed at: $$*  (make fmt mends style)" >&2; exit 1; }; }; \
+	run var/venv/bin/ruff check .; \
+	run var/venv/bin/ruff format --check --quiet .; \
+	run var/venv/bin/mypy placo tasks deploy; \
+	run var/venv/bin/lint-imports; \
+	run $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run; \
+	run var/venv/bin/pytest -q tests/unit
+
+bench: images up ## the figures: our clones against full copies, interleaved in one run (10 min)
+	@$(PYTHON) -m bench.provision || { echo 'make bench failed: the lab must be idle and up, see `make status`.' >&2; exit 1; }
+
+fmt: ## put code into shape
+	@var/venv/bin/ruff check --fix --quiet . ; var/venv/bin/ruff format .
