@@ -14,15 +14,8 @@ from placo.platforms.models import Membership, Platform, Run
 from placo.services import access, members, platforms
 from placo.web.api.auth import Caller
 from placo.web.api.pages import Page, page_of
-from placo.web.api.schemas import (
-    MemberOut,
-    PlatformOut,
-    Problem,
-    RunStarted,
-    member_out,
-    platform_out,
-    with_run,
-)
+from placo.web.api.schemas import Problem, RunStarted
+from placo.web.api.schemas_flow import MemberOut, PlatformOut, member_out, platform_out, with_run
 
 router = Router()
 ERRORS = {401: Problem, 403: Problem, 404: Problem, 409: Problem, 422: Problem}

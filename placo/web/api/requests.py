@@ -14,14 +14,13 @@ from placo.platforms.models import Request
 from placo.services import access, requests
 from placo.web.api.auth import Caller
 from placo.web.api.pages import Page, page_of
-from placo.web.api.schemas import (
+from placo.web.api.schemas import Problem, RunStarted
+from placo.web.api.schemas_flow import (
     ApproveIn,
-    Problem,
     RejectIn,
     RequestIn,
     RequestOut,
     RequestSummary,
-    RunStarted,
     request_out,
     request_summary,
 )

@@ -6,7 +6,8 @@ from ninja import Router
 
 from placo.services import access, runs
 from placo.web.api.auth import Caller
-from placo.web.api.schemas import Problem, RunOut, run_out
+from placo.web.api.schemas import Problem
+from placo.web.api.schemas_flow import RunOut, run_out
 
 router = Router()
 ERRORS = {401: Problem, 403: Problem, 404: Problem, 409: Problem}

@@ -1,0 +1,248 @@
+"""What goes in and out of the API about requests, platforms, members and runs, and how rows become it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from django.db.models import Max, Q, QuerySet
+from django.utils.translation import get_language
+from pydantic import Field
+
+from placo.domain.lifecycle import RunKind
+from placo.platforms.models import Membership, Platform, Request, Run, Step, User
+from placo.web.api.schemas import In, Out
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+Days = Annotated[
+    int, Field(strict=True, description="For how long, from 1 to the project's limit.", examples=[90])
+]
+
+
+class RequestIn(In):
+    """What to ask for. `options` maps a service to its options by name."""
+
+    project: str = Field(examples=["optics"])
+    slug: str = Field(
+        description="The platform's short name; it becomes part of its addresses.", examples=["alpha"]
+    )
+    services: list[str] = Field(examples=[["web", "svn"]])
+    days: Days
+    justification: str = Field(examples=["Workshop on wave equations"])
+    hypervisor: str | None = Field(None, description="kvm, or whatever GET /hosts shows; any by default.")
+    title: str = ""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict, examples=[{"web": {"php": True}}])
+
+
+class ApproveIn(In):
+    plan_hash: str | None = Field(None, description="Of the plan that was read: another one is refused.")
+    comment: str = ""
+
+
+class RejectIn(In):
+    comment: str = Field(description="Why; the requester reads it.")
+
+
+class RequestSummary(Out):
+    """A request without its plan."""
+
+    id: int
+    state: str = Field(description="submitted, approved, rejected or withdrawn")
+    project: str
+    slug: str
+    title: str
+    services: list[str]
+    days: int
+    requester: str
+    created_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+    comment: str
+
+
+class RequestOut(RequestSummary):
+    """A request with the plan that answers it; `plan.hash` is what is approved, `problems` says why it no longer fits."""
+
+    justification: str
+    plan: dict[str, Any]
+    problems: list[str] = Field(default_factory=list)
+
+
+def _summary(request: Request) -> dict[str, Any]:
+    platform = request.platform
+    return {
+        "id": request.pk,
+        "state": request.state,
+        "project": platform.project.slug,
+        "slug": platform.slug,
+        "title": platform.title,
+        "services": list(platform.plan_data["services"]),
+        "days": request.days,
+        "requester": request.requester.username,
+        "created_at": request.created_at,
+        "decided_at": request.decided_at,
+        "decided_by": request.decided_by.username if request.decided_by else None,
+        "comment": request.comment,
+    }
+
+
+def request_summary(request: Request) -> RequestSummary:
+    return RequestSummary(**_summary(request))
+
+
+def request_out(request: Request, problems: Iterable[str] = ()) -> RequestOut:
+    plan = {**request.platform.plan_data, "hash": request.plan_hash}
+    return RequestOut(
+        **_summary(request),
+        justification=request.justification,
+        plan=plan,
+        problems=[str(p) for p in problems],
+    )
+
+
+# --- platforms and members -------------------------------------------------------------------------------------------
+
+
+class MachineOut(Out):
+    name: str
+    title: str
+    state: str
+    address: str
+    host: str
+    answer: str = Field(description="What the health probe last heard.")
+
+
+class EndpointOut(Out):
+    service: str
+    title: str
+    protocol: str
+    url: str
+
+
+class PlatformOut(Out):
+    """A platform. `run_id` is its latest life-cycle run, for those who manage it."""
+
+    slug: str = Field(examples=["alpha"])
+    title: str
+    project: str
+    state: str = Field(examples=["ready"])
+    services: list[str]
+    host: str
+    standby_host: str | None
+    created_at: datetime
+    expires_on: date | None
+    run_id: int | None
+    machines: list[MachineOut]
+    endpoints: list[EndpointOut]
+
+
+def with_run(platforms: QuerySet[Platform]) -> QuerySet[Platform]:
+    """Platforms with all that `platform_out` needs, in a constant number of queries."""
+    latest = Max("runs__id", filter=~Q(runs__kind=RunKind.MEMBER.value))
+    return (
+        platforms.annotate(latest_run=latest).select_related("project", "host").prefetch_related("machines")
+    )
+
+
+def platform_out(platform: Platform, *, managed: bool) -> PlatformOut:
+    """`platform` comes from `with_run`; who does not manage it is not told its run."""
+    plan, french = platform.plan, (get_language() or "en").startswith("fr")
+    rows = {machine.name: machine for machine in platform.machines.all()}
+    return PlatformOut(
+        slug=platform.slug,
+        title=platform.title,
+        project=platform.project.slug,
+        state=platform.state,
+        services=list(plan.services),
+        host=platform.host.name,
+        standby_host=None,
+        created_at=platform.created_at,
+        expires_on=platform.expires_on,
+        run_id=getattr(platform, "latest_run", None) if managed else None,
+        machines=[
+            MachineOut(
+                name=m.name,
+                title=m.title_fr if french else m.title_en,
+                state=rows[m.name].state if m.name in rows else "planned",
+                address=m.address,
+                host=platform.host.name,
+                answer=rows[m.name].answer if m.name in rows else "",
+            )
+            for m in plan.machines
+        ],
+        endpoints=[
+            EndpointOut(
+                service=e.service, title=e.title_fr if french else e.title_en, protocol=e.protocol, url=e.url
+            )
+            for e in plan.endpoints
+        ],
+    )
+
+
+class MemberOut(Out):
+    """Somebody's membership; while it is `adding` or `removing`, `run_id` is the run that does it."""
+
+    uid: str = Field(examples=["mdupont"])
+    name: str
+    owner: bool
+    state: str = Field(description="adding, active or removing")
+    run_id: int | None = None
+
+
+def member_out(row: Membership, run_id: int | None = None) -> MemberOut:
+    state = "active" if row.settled else "adding"
+    return MemberOut(
+        uid=row.uid, name=row.name, owner=row.owner, state=state if row.wanted else "removing", run_id=run_id
+    )
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+class StepOut(Out):
+    name: str
+    action: str
+    target: str
+    state: str
+    attempts: int
+    error: str
+    message: str
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunOut(Out):
+    """One execution of a plan; `version` grows with every change."""
+
+    id: int
+    kind: str
+    state: str = Field(description="running, done, stuck, unwinding or undone")
+    platform: str
+    subject: str
+    started_by: str | None
+    created_at: datetime
+    ended_at: datetime | None
+    version: int
+    steps: list[StepOut]
+
+
+def _step_out(step: Step) -> StepOut:
+    return StepOut(**{name: getattr(step, name) for name in StepOut.model_fields})
+
+
+def run_out(run: Run, steps: Iterable[Step]) -> RunOut:
+    starter: User | None = run.started_by
+    return RunOut(
+        id=run.pk,
+        kind=run.kind,
+        state=run.state,
+        platform=run.platform.slug,
+        subject=run.subject,
+        started_by=starter.username if starter else None,
+        created_at=run.created_at,
+        ended_at=run.ended_at,
+        version=run.version,
+        steps=[_step_out(step) for step in steps],
+    )
