@@ -49,16 +49,28 @@ def main() -> int:
 
 def _fetch(name: str, version: str, integrity: str, files: list[str], target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        command = ["npm", "pack", f"{name}@{version}", "--pack-destination", folder, "--ignore-scripts", "--silent"]
+        command = [
+            "npm",
+            "pack",
+            f"{name}@{version}",
+            "--pack-destination",
+            folder,
+            "--ignore-scripts",
+            "--silent",
+        ]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, cwd=folder, timeout=300, check=False
+            )
         except FileNotFoundError as error:
             raise AssetError("npm is not installed: run `make setup`") from error
         except subprocess.TimeoutExpired as error:
             raise AssetError(f"npm pack {name}@{version} took longer than 300 s") from error
         archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or len(archives) != 1:
-            raise AssetError(f"npm pack {name}@{version} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+            raise AssetError(
+                f"npm pack {name}@{version} failed: {(done.stderr or done.stdout).strip()[-500:]}"
+            )
         found = "sha512-" + base64.b64encode(hashlib.sha512(archives[0].read_bytes()).digest()).decode()
         if found != integrity:
             raise AssetError(f"{name}@{version} is not what was locked: {found}, expected {integrity}")

@@ -13,7 +13,10 @@ def prepare(lab: Lab) -> None:
     (lab.root / "state").mkdir(parents=True, exist_ok=True)
     for what, command in (
         ("database schema", ["migrate", "--noinput", "--verbosity", "0"]),
-        ("hosts, projects and the break-glass account", ["sync_site", "--break-glass-password-file", str(lab.secrets / site.BREAK_GLASS)]),
+        (
+            "hosts, projects and the break-glass account",
+            ["sync_site", "--break-glass-password-file", str(lab.secrets / site.BREAK_GLASS)],
+        ),
         ("static files", ["collectstatic", "--noinput", "--verbosity", "0"]),
     ):
         with step(what):
