@@ -1,0 +1,7 @@
+"""`python -m placo.cli`."""
+
+from __future__ import annotations
+
+from placo.cli.main import main
+
+main()

@@ -1,0 +1,203 @@
+"""Commands that change something: requests, people, the life of a platform."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from placo.cli import show
+from placo.cli.base import Follow, Json, RequestId, RunId, Slug, Uid, app, began, portal, present
+from placo.cli.client import CommandError
+from placo.cli.follow import follow_run
+
+
+def _options(given: list[str]) -> dict[str, dict[str, Any]]:
+    """["svn.repository=main", "web.php=no"] -> {"svn": {"repository": "main"}, "web": {"php": False}}."""
+    words: dict[str, bool] = {"true": True, "yes": True, "false": False, "no": False}
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        service, dot, option = name.partition(".")
+        if not (equals and dot and service and option):
+            raise CommandError(
+                f"{text!r} is not an option.", "Write it as service.option=value, like web.php=no."
+            )
+        number = int(value) if value.isascii() and value.isdigit() else value
+        found.setdefault(service, {})[option] = words.get(value.lower(), number)
+    return found
+
+
+@app.command()
+def request(
+    slug: Slug,
+    services: Annotated[list[str], typer.Argument(help="Services of the catalogue, like: web svn.")],
+    *,
+    project: Annotated[str, typer.Option(help="One of your projects.")],
+    justification: Annotated[
+        str, typer.Option("--justification", "-m", help="Why; the administrator reads it.")
+    ],
+    days: Annotated[int, typer.Option(help="For how long.")] = 90,
+    title: Annotated[str, typer.Option(help="A longer name.")] = "",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="Like web.php=no; repeat it.")
+    ] = None,
+    hypervisor: Annotated[str | None, typer.Option(help="kvm, for instance; any otherwise.")] = None,
+    json: Json = False,
+) -> None:
+    """Ask for a platform; an administrator decides."""
+    found = portal()(
+        "POST",
+        "requests",
+        project=project,
+        slug=slug,
+        services=services,
+        days=days,
+        justification=justification,
+        title=title,
+        hypervisor=hypervisor,
+        options=_options(option or []),
+    )
+    present(found, json, show.request)
+
+
+@app.command()
+def approve(
+    number: RequestId,
+    plan_hash: Annotated[
+        str | None, typer.Option("--plan", help="Approve only if the plan is still this one.")
+    ] = None,
+    comment: Annotated[str, typer.Option(help="For the requester.")] = "",
+    follow: Follow = False,
+    json: Json = False,
+) -> None:
+    """Approve a request: the platform is made at once (administrators)."""
+    api = portal()
+    answer = api("POST", "requests", number, "approve", plan_hash=plan_hash, comment=comment)
+    began(api, answer, f"Request {number} is approved", json=json, follow=follow)
+
+
+@app.command()
+def reject(
+    number: RequestId,
+    comment: Annotated[str, typer.Option("--comment", "-m", help="Why; the requester reads it.")],
+    json: Json = False,
+) -> None:
+    """Reject a request (administrators)."""
+    present(portal()("POST", "requests", number, "reject", comment=comment), json, show.request)
+
+
+@app.command()
+def withdraw(number: RequestId, json: Json = False) -> None:
+    """Take a request back while nothing is decided."""
+    present(portal()("POST", "requests", number, "withdraw"), json, show.request)
+
+
+@app.command()
+def replan(number: RequestId, json: Json = False) -> None:
+    """Make a new plan where the old one no longer fits (administrators)."""
+    present(portal()("POST", "requests", number, "replan"), json, show.request)
+
+
+# --- people ---
+
+
+@app.command()
+def members(slug: Slug, json: Json = False) -> None:
+    """Who may use a platform."""
+    found = portal()("GET", "platforms", slug, "members")
+    present(found, json, lambda f: show.rows("", ("uid", "name", "owner", "state"), f))
+
+
+def _member(method: str, slug: str, uid: str, *, follow: bool, json: bool) -> None:
+    api = portal()
+    found = api(method, "platforms", slug, "members", uid)
+    began(api, found, f"{found['uid']} ({found['name']}): {found['state']}", json=json, follow=follow)
+
+
+@app.command()
+def add(slug: Slug, uid: Uid, follow: Follow = False, json: Json = False) -> None:
+    """Let somebody use a platform."""
+    _member("PUT", slug, uid, follow=follow, json=json)
+
+
+@app.command()
+def remove(slug: Slug, uid: Uid, follow: Follow = False, json: Json = False) -> None:
+    """Refuse somebody from now on, everywhere on a platform."""
+    _member("DELETE", slug, uid, follow=follow, json=json)
+
+
+# --- the life of a platform ---
+
+
+def _power(slug: str, action: str, *, follow: bool, json: bool) -> None:
+    api = portal()
+    answer = api("POST", "platforms", slug, "actions", action)
+    began(api, answer, f"{action} of {slug} has begun", json=json, follow=follow)
+
+
+@app.command()
+def start(slug: Slug, follow: Follow = False, json: Json = False) -> None:
+    """Start the machines of a platform."""
+    _power(slug, "start", follow=follow, json=json)
+
+
+@app.command()
+def stop(slug: Slug, follow: Follow = False, json: Json = False) -> None:
+    """Stop the machines of a platform; nothing is lost."""
+    _power(slug, "stop", follow=follow, json=json)
+
+
+@app.command()
+def restart(slug: Slug, follow: Follow = False, json: Json = False) -> None:
+    """Stop the machines of a platform, then start them."""
+    _power(slug, "restart", follow=follow, json=json)
+
+
+@app.command()
+def retire(
+    slug: Slug,
+    yes_slug: Annotated[
+        str | None, typer.Option(help="The slug once more, instead of being asked for it.")
+    ] = None,
+    follow: Follow = False,
+    json: Json = False,
+) -> None:
+    """Remove a platform and all of its data for good."""
+    api = portal()
+    if yes_slug is None:
+        found = api("GET", "platforms", slug)
+        show.platform(found)
+        yes_slug = typer.prompt(
+            "This removes all of it for good. Type the platform's name to confirm", err=True
+        )
+    if yes_slug != slug:
+        raise CommandError("the name is not the platform's: nothing was removed.", f"Type {slug} to confirm.")
+    began(api, api("DELETE", "platforms", slug), f"Retirement of {slug} has begun", json=json, follow=follow)
+
+
+def _decide(run_id: int, verb: str, *, follow: bool, json: bool) -> None:
+    api = portal()
+    found = api("POST", "runs", run_id, verb)
+    if follow:
+        follow_run(api, run_id, json=json)
+    else:
+        present(found, json, show.run)
+
+
+@app.command()
+def retry(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
+    """Try the failed steps of a stuck run again."""
+    _decide(run_id, "retry", follow=follow, json=json)
+
+
+@app.command()
+def skip(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
+    """Go on without the failed steps of a stuck run (administrators)."""
+    _decide(run_id, "skip", follow=follow, json=json)
+
+
+@app.command()
+def undo(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
+    """Undo everything that a stuck creation did."""
+    _decide(run_id, "undo", follow=follow, json=json)

@@ -1,0 +1,52 @@
+"""`placo catalogue`: checking a catalogue's files here, without a portal."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from placo.cli import show
+from placo.domain.catalogue import CatalogueError, load_catalogue
+
+catalogue_app = typer.Typer(help="The catalogue of services, machines and software.", no_args_is_help=True)
+DEFAULT = Path(__file__).resolve().parents[2] / "catalogue"
+
+
+@catalogue_app.callback()
+def _group() -> None:
+    """Makes `check` a command of its own, although it is the only one."""
+
+
+@catalogue_app.command()
+def check(
+    path: Annotated[
+        Path, typer.Argument(help="The folder with services/, machines/ and software/.")
+    ] = DEFAULT,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say everything that is wrong with a catalogue: file, key, what, and what to do. Exit status 1 if there is anything."""
+    try:
+        found = load_catalogue(path)
+    except CatalogueError as error:
+        problems = [asdict(problem) for problem in error.problems]
+        if json:
+            show.as_json({"problems": problems})
+        else:
+            for problem in error.problems:
+                where = f"{problem.file}: {problem.key}" if problem.key else problem.file
+                show.say(f"{where}: {problem.message}\n    what to do: {problem.remedy}")
+            show.say(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {path}")
+        sys.exit(1)
+    counts = {
+        "services": len(found.services),
+        "machines": len(found.machines),
+        "software": len(found.software),
+    }
+    if json:
+        show.as_json({"problems": [], **counts})
+    else:
+        show.say(f"{path} is sound: " + ", ".join(f"{count} {name}" for name, count in counts.items()))

@@ -1,0 +1,24 @@
+"""The entry point: every command of `placo`."""
+
+from __future__ import annotations
+
+import sys
+
+from placo.cli import act, login, look, show
+from placo.cli.base import app
+from placo.cli.catalogue import catalogue_app
+from placo.cli.client import CommandError
+
+COMMANDS = (login, look, act)
+"""The modules whose commands are part of `app`, in the order of the help."""
+
+app.add_typer(catalogue_app, name="catalogue")
+
+
+def main() -> None:
+    """The entry point: problems are told in words, with exit status 1."""
+    try:
+        app(prog_name="placo")
+    except CommandError as error:
+        show.problem(error)
+        sys.exit(1)

@@ -1,0 +1,144 @@
+"""What the command prints: tables for people, JSON for programs, problems on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from placo.cli.client import CommandError
+
+COLOURS = {
+    "ready": "green",
+    "done": "green",
+    "active": "green",
+    "answering": "green",
+    "approved": "green",
+    "failed": "red",
+    "stuck": "red bold",
+    "rejected": "red",
+    "running": "cyan",
+    "creating": "cyan",
+    "waiting": "yellow",
+    "submitted": "yellow",
+    "unwinding": "yellow",
+}
+
+
+def out() -> Console:
+    """Standard output; never cut when it is not a terminal."""
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def as_json(value: object) -> None:
+    """One JSON document."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def cell(value: object) -> str:
+    """A value as the text of a cell."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(v) for v in value)
+    text = escape(str(value))
+    colour = COLOURS.get(str(value))
+    return f"[{colour}]{text}[/]" if colour else text
+
+
+def rows(title: str, columns: Sequence[str], found: Iterable[Mapping[str, Any]]) -> None:
+    """A table with one row a mapping; columns are its keys."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in found:
+        table.add_row(*(cell(row.get(column)) for column in columns))
+    out().print(table)
+
+
+def facts(title: str, pairs: Mapping[str, object]) -> None:
+    """One thing and what there is to know about it."""
+    table = Table(
+        title=title, title_justify="left", show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        table.add_row(name.replace("_", " "), cell(value))
+    out().print(table)
+
+
+def say(text: str) -> None:
+    """One line."""
+    out().print(escape(text))
+
+
+def problem(error: CommandError) -> None:
+    """A problem on standard error: the detail, each field, the remedy."""
+    console = Console(stderr=True, highlight=False)
+    if error.errors:
+        for found in error.errors:
+            console.print(
+                f"[red]error:[/] {escape(found.get('field', ''))}: {escape(found.get('message', ''))}",
+                soft_wrap=True,
+            )
+    else:
+        console.print(f"[red]error:[/] {escape(error.message)}", soft_wrap=True)
+    if error.remedy:
+        console.print(f"what to do: {escape(error.remedy)}", soft_wrap=True)
+
+
+def request(found: Mapping[str, Any]) -> None:
+    """A request and its plan."""
+    plan = found["plan"]
+    facts(
+        f"Request {found['id']}",
+        {
+            "state": found["state"],
+            "platform": f"{found['slug']} ({found['title']})",
+            "project": found["project"],
+            "requester": found["requester"],
+            "justification": found["justification"],
+            "services": found["services"],
+            "days": found["days"],
+            "host": plan["host"],
+            "costs": ", ".join(f"{amount} {name}" for name, amount in plan["cost"].items()),
+            "plan": plan["hash"],
+            "decided by": found["decided_by"],
+            "comment": found["comment"],
+            "no longer fits": found["problems"],
+        },
+    )
+    rows(
+        "",
+        ("name", "address", "memory_mib", "vcpus", "system_disk_gib", "data_volume_gib", "image"),
+        plan["machines"],
+    )
+
+
+def platform(found: Mapping[str, Any]) -> None:
+    """A platform, its machines and addresses."""
+    names = ("state", "title", "project", "services", "host", "expires_on", "run_id")
+    facts(f"Platform {found['slug']}", {name: found[name] for name in names})
+    rows("", ("name", "state", "address", "host", "answer"), found["machines"])
+    rows("", ("service", "title", "url"), found["endpoints"])
+
+
+def run(found: Mapping[str, Any]) -> None:
+    """A run and its steps."""
+    facts(
+        f"Run {found['id']}",
+        {
+            name: found[name]
+            for name in ("kind", "platform", "subject", "state", "started_by", "created_at", "ended_at")
+        },
+    )
+    steps = [{**step, "note": step["error"] or step["message"]} for step in found["steps"]]
+    rows("", ("name", "state", "attempts", "note"), steps)
