@@ -83,15 +83,17 @@ class FakeCertificateAuthority:
 
 
 class FakeProber:
-    """`ports.Prober`: what `answers` says for a host, else 200 for what the fake edge routes."""
+    """`ports.Prober`: what `answers` says for a host, else 200 for what the fake edge routes; `asked` is what it was asked."""
 
     def __init__(self, edge: FakeEdge) -> None:
         self.faults = Faults("the fake edge")
         self.answers: dict[str, int] = {}
+        self.asked: list[tuple[str, str, float]] = []
         self._edge = edge
 
     def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
         """`faults.unreachable` or a failure asked for "https" is an answer here, as in the real one: it never raises."""
+        self.asked.append((host, path, timeout_s))
         try:
             self.faults.check("https")
         except Exception as error:  # noqa: BLE001 - whatever a test asked for

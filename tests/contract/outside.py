@@ -95,10 +95,18 @@ class Server:
         """There, but saying nothing."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        # Threads on other processors stop a moment later than the call returns.
+        wait_for(lambda: all(_state(task) == "T" for task in tasks.iterdir()), "freezing")
         try:
             yield
         finally:
             os.kill(self._process.pid, signal.SIGCONT)
+
+
+def _state(task: Path) -> str:
+    """A thread's state as in proc(5): T is stopped."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class PrivateSlapd:

@@ -1,0 +1,102 @@
+"""The directories that the contract is proved on: the fake, a private slapd with the lab's configuration, a running lab's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from deploy.lab import site
+from deploy.lab.layout import BASE
+from placo import config
+from placo.drivers import openldap
+from placo.drivers.fake_directory import FakeDirectory
+from placo.drivers.ports import Directory, Person
+from tests.contract.outside import PORTAL_DN, PORTAL_PASSWORD, PrivateSlapd, short_folder, uids_visible
+
+
+class Outside:
+    """A directory under test and the ways to look at it from directory_world."""
+
+    directory: Directory
+
+    def visible_to(self, dn: str, password: str) -> set[str] | None:
+        raise AssertionError("each kind says how")
+
+
+class FakeOutside(Outside):
+    def __init__(self) -> None:
+        people = [Person(p.uid, p.name, f"{p.uid}@placo.test") for p in site.people()]
+        self.fake = FakeDirectory(people)
+        self.directory = self.fake
+
+    def visible_to(self, dn: str, password: str) -> set[str] | None:
+        return self.fake.visible_to(dn, password)
+
+
+class LdapOutside(Outside):
+    def __init__(self, uri: str, directory: Directory) -> None:
+        self.uri = uri
+        self.directory = directory
+
+    def visible_to(self, dn: str, password: str) -> set[str] | None:
+        return uids_visible(self.uri, dn, password)
+
+
+@pytest.fixture(scope="module")
+def slapd() -> Iterator[PrivateSlapd]:
+    with short_folder() as folder:
+        server = PrivateSlapd(folder)
+        yield server
+        server.server.stop()
+
+
+def connect(slapd: PrivateSlapd, **other: float) -> openldap.OpenLdapDirectory:
+    return openldap.OpenLdapDirectory(slapd.uri, BASE, PORTAL_DN, PORTAL_PASSWORD, slapd.ca_file, **other)
+
+
+@pytest.fixture
+def real_directory(slapd: PrivateSlapd) -> Iterator[openldap.OpenLdapDirectory]:
+    directory = connect(slapd)
+    yield directory
+    forget_platforms(directory)
+
+
+def lab_outside() -> LdapOutside:
+    c = config.load().config.directory
+    password = config.read_secret(c.password_file)
+    return LdapOutside(c.uri, openldap.OpenLdapDirectory(c.uri, c.base, c.bind_dn, password, c.ca_file))
+
+
+@pytest.fixture(params=["fake", "slapd", pytest.param("lab", marks=pytest.mark.lab)])
+def directory_world(request: pytest.FixtureRequest) -> Iterator[Outside]:
+    if request.param == "fake":
+        yield FakeOutside()
+        return
+    if request.param == "slapd":
+        server: PrivateSlapd = request.getfixturevalue("slapd")
+        world = LdapOutside(server.uri, connect(server))
+    else:
+        world = lab_outside()
+    yield world
+    forget_platforms(world.directory)
+
+
+def forget_platforms(directory: Directory) -> None:
+    """Take away what a test made: slugs that begin with contract-."""
+    for slug, uuid in directory.platforms().items():
+        if slug.startswith("contract-"):
+            directory.remove_platform(slug, uuid)
+
+
+@pytest.fixture
+def directory(directory_world: Outside) -> Directory:
+    return directory_world.directory
+
+
+def made(directory: Directory, slug: str = "contract-a", owners: tuple[str, ...] = ("olivier",)) -> str:
+    """A platform's uuid after making its subtree."""
+    uuid = str(uuid4())
+    directory.ensure_platform(slug, uuid, owners)
+    return uuid
