@@ -1,1 +1,5 @@
 """The same tests for every driver of a contract: fakes and real ones alike."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.contract.directories", "tests.contract.edges", "tests.contract.outside")
