@@ -96,6 +96,7 @@ AUTH_LDAP_USER_DN_TEMPLATE = f"uid=%(user)s,ou=people,{SITE.directory.base}"
 AUTH_LDAP_CONNECTION_OPTIONS = connection_options(SITE.directory.ca_file, 5)
 AUTH_LDAP_USER_ATTRLIST = ["uid", "cn", "sn", "givenName", "mail", "memberOf"]
 AUTH_LDAP_USER_ATTR_MAP = {"last_name": "cn", "email": "mail"}
+AUTH_LDAP_BIND_AS_AUTHENTICATING_USER = True
 AUTH_LDAP_ALWAYS_UPDATE_USER = True
 
 AXES_FAILURE_LIMIT = 5
