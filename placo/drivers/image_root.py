@@ -186,12 +186,11 @@ def finish(root: Path) -> None:
 
 def make_disk(root: Path, place: Path, size: int) -> None:
     """disk.qcow2, vmlinuz and initrd in `place`; `size` in bytes is what the guest sees."""
-    kernels = sorted((root / "boot").glob("vmlinuz-*"))
-    if len(kernels) != 1:
-        raise DriverError(f"image build: {len(kernels)} kernels in the root file system, one is needed")
-    (place / "vmlinuz").write_bytes(_unpacked_kernel(kernels[0].read_bytes()))
-    shutil.copyfile(root / "boot/placo-initrd", place / "initrd")
-    for path in (*(root / "boot").glob("*-amd64"), root / "boot/placo-initrd"):
+    for name, source in (("vmlinuz", root / "boot/placo-kernel"), ("initrd", root / "boot/placo-initrd")):
+        if not source.is_file():
+            raise DriverError(f"image build: the base's build script left no /boot/{source.name}")
+        shutil.move(source, place / name)
+    for path in (root / "boot").glob("*-amd64"):
         path.unlink()
     raw = place / "disk.raw"
     features = "^metadata_csum,^64bit,^resize_inode"
@@ -199,11 +198,6 @@ def make_disk(root: Path, place: Path, size: int) -> None:
           "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", "-d", root, raw, f"{size >> 10}k"])  # fmt: skip
     _run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, place / "disk.qcow2"])
     raw.unlink()
-
-
-def _unpacked_kernel(content: bytes) -> bytes:
-    """The kernel as it is: unpacking itself would take seconds where the processor is emulated."""
-    return content
 
 
 def pack(root: Path, archive: Path) -> None:
