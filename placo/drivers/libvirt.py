@@ -41,8 +41,6 @@ _UNDEFINE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
-_HYPERVISORS = {"QEMU": "kvm", "Xen": "xen"}
-
 _CHUNK = 256 * 1024 - 24  # what fits into one message of libvirt's protocol
 _setup_lock = threading.Lock()
 
@@ -203,12 +201,11 @@ class LibvirtHypervisor:
     ) -> None:
         self.name = name
         self._domain_type = domain_type
-        self._cpu = cpu or ("host-model" if domain_type == "kvm" else "maximum")
+        # Emulated, a plain model boots with less work than everything that QEMU can emulate ("maximum").
+        self._cpu = cpu or ("host-model" if domain_type == "kvm" else "Nehalem")
         self.connection = SharedConnection(name, lambda: _open(uri), _is_alive, connect_timeout_s)
         self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
         self._platforms: dict[str, str | None] = {}  # domain uuid -> platform uuid; neither ever changes
-
-    # --- the host ----------------------------------------------------------------------------------------------------
 
     @_guarded
     def status(self) -> HostStatus:
@@ -220,7 +217,7 @@ class LibvirtHypervisor:
         driver = connection.getType()
         version = connection.getVersion()
         return HostStatus(
-            hypervisor=_HYPERVISORS.get(driver, driver.lower()),
+            hypervisor={"QEMU": "kvm", "Xen": "xen"}.get(driver, driver.lower()),
             version=f"{driver} {version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}",
             vcpus=connection.getInfo()[2],
             memory_mib=memory["total"] // 1024,
@@ -235,10 +232,8 @@ class LibvirtHypervisor:
     def inventory(self) -> Inventory:
         connection = self.connection.get()
         stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
-        autostarted = {
-            domain.UUIDString()
-            for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
-        }
+        bulk = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
+        autostarted = {domain.UUIDString() for domain in bulk}
         domains = []
         for domain, state in stats:
             with _fine_if(ErrorCode.NO_DOMAIN):
@@ -263,13 +258,10 @@ class LibvirtHypervisor:
         if uuid not in self._platforms:
             found = None
             with _fine_if(ErrorCode.NO_DOMAIN_METADATA):
-                found = xml.platform_of(
-                    domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml.PLACO_NAMESPACE)
-                )
+                metadata = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml.PLACO_NAMESPACE)
+                found = xml.platform_of(metadata)
             self._platforms[uuid] = found
         return self._platforms[uuid]
-
-    # --- networks ----------------------------------------------------------------------------------------------------
 
     @_guarded
     def ensure_network(self, spec: NetworkSpec) -> None:
@@ -278,9 +270,7 @@ class LibvirtHypervisor:
         with _fine_if(ErrorCode.NO_NETWORK):
             network = connection.networkLookupByName(spec.name)
         if network is not None and network.UUIDString() != spec.uuid:
-            raise Rejected(
-                f"{self.name}: network {spec.name} exists and is another one ({network.UUIDString()})"
-            )
+            raise Rejected(f"{self.name}: another network {spec.name} ({network.UUIDString()}) exists")
         if network is not None and network.isActive():
             self._update_network(network, spec)
         else:
@@ -312,8 +302,6 @@ class LibvirtHypervisor:
             if network.isPersistent():
                 network.undefine()
 
-    # --- volumes -----------------------------------------------------------------------------------------------------
-
     @_guarded
     def ensure_image(self, image: ImageFiles) -> None:
         volumes.ensure_image(self._pool, image)
@@ -333,8 +321,6 @@ class LibvirtHypervisor:
     @_guarded
     def remove_volume(self, volume: str) -> None:
         self._pool.delete(volume)
-
-    # --- domains -----------------------------------------------------------------------------------------------------
 
     def _domain(self, uuid: str) -> libvirt.virDomain:
         return self.connection.get().lookupByUUIDString(uuid)

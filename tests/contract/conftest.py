@@ -37,9 +37,3 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     made = World(host, tmp_path)
     yield made
     made.clear()
-
-
-@pytest.fixture
-def libvirt_host(site: dict[str, Any], tmp_path: Path) -> LibvirtHost:
-    """For what only a real host can show."""
-    return LibvirtHost(site["hosts"][0], tmp_path)

@@ -1,0 +1,69 @@
+"""What only a real host can show, beyond the contract."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from placo.drivers.libvirt import LibvirtHypervisor
+from placo.drivers.ports import DriverError, Lease, Unavailable
+from tests.contract.hypervisor_worlds import LibvirtHost, World
+
+
+def test_a_host_that_accepts_and_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        hypervisor = LibvirtHypervisor(
+            "silent", f"qemu+unix:///system?socket={tmp_path}/s", connect_timeout_s=0.5
+        )
+        began = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="did not answer within"):
+                hypervisor.status()
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("world", ["libvirt"], indirect=True)
+def test_two_platforms_networks_live_side_by_side(world: World) -> None:
+    assert isinstance(world.host, LibvirtHost)
+    below = Lease(mac="52:54:00:fe:01:02", address="10.77.31.226", hostname="www")
+    specs = [world.network(), world.network(below, number=1)]
+    for spec in specs:
+        world.hypervisor.ensure_network(spec)
+    for spec in specs:
+        network = etree.fromstring(world.host.virsh("net-dumpxml", spec.name))
+        assert network.xpath("forward/@mode") == ["open"]
+        assert network.xpath("bridge/@name") == [spec.bridge]
+        assert "yes" in world.host.virsh("net-info", spec.name).split("Active:")[1].splitlines()[0]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("world", ["libvirt"], indirect=True)
+def test_volumes_are_nobody_elses_to_read(world: World) -> None:
+    assert isinstance(world.host, LibvirtHost)
+    spec = world.machine()
+    for volume in world.found()[1]:
+        assert world.host.volume(volume).findtext("target/permissions/mode") == "0600", volume
+    assert spec.seed_volume in world.found()[1]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("world", ["libvirt"], indirect=True)
+def test_a_seed_never_shows_in_xml_or_errors(world: World) -> None:
+    assert isinstance(world.host, LibvirtHost)
+    secret = os.urandom(24).hex()
+    spec = world.machine()
+    assert spec.seed_volume is not None
+    world.hypervisor.ensure_content(spec.seed_volume, secret.encode())
+    assert secret not in world.host.virsh("dumpxml", "--security-info", spec.uuid)
+    world.hypervisor.remove_network(spec.network)
+    with pytest.raises(DriverError) as caught:
+        world.hypervisor.start_domain(spec.uuid)
+    assert secret not in str(caught.value)
