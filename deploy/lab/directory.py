@@ -7,7 +7,7 @@ import shutil
 
 from deploy.lab import identity, site
 from deploy.lab.layout import BASE, Lab
-from deploy.lab.programs import private_command, slapd_binds
+from deploy.lab.programs import environment, private_command, slapd_binds
 from deploy.lab.shell import render, run
 
 _LOCAL_ROOT = "gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth"
@@ -21,17 +21,14 @@ def prepare(lab: Lab) -> None:
     for name in ("config", "data", "tls"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name).chmod(0o700)
-    loaded = folder / "config" / "cn=config.ldif"
-    if not loaded.exists():
+    loaded = folder / "configured"
+    if not loaded.exists() and not (folder / "seeded").exists():
         configuration = render("slapd.ldif.j2", base=BASE, root=_LOCAL_ROOT, portal=_PORTAL)
         _forget_half_loaded(lab)
         identity.owned_by(folder, "openldap")
         slapadd = ["slapadd", "-n0", "-F", "/var/lib/ldap/config"]
-        try:
-            run(private_command(slapd_binds(lab), "openldap", slapadd), stdin=configuration)
-        except BaseException:
-            _forget_half_loaded(lab)
-            raise
+        run(private_command(slapd_binds(lab), "openldap", slapadd), stdin=configuration, env=environment(lab))
+        loaded.touch()
     identity.owned_by(folder, "openldap")
 
 

@@ -52,9 +52,9 @@ def ensure_pool(host: Host) -> None:
     if STORAGE_POOL not in known:
         target = f"/var/lib/libvirt/{STORAGE_POOL}"
         run([*virsh, "pool-define-as", STORAGE_POOL, "dir", "--target", target])
+    if STORAGE_POOL not in run([*virsh, "pool-list", "--name"]).split():
         run([*virsh, "pool-build", STORAGE_POOL])
         run([*virsh, "pool-autostart", STORAGE_POOL])
-    if STORAGE_POOL not in run([*virsh, "pool-list", "--name"]).split():
         run([*virsh, "pool-start", STORAGE_POOL])
 
 

@@ -97,7 +97,7 @@ def write_scripts(lab: Lab, programs: Sequence[Program]) -> list[str]:
 
 
 def environment(lab: Lab) -> dict[str, str]:
-    """What the portal's programs and management commands get; never a secret."""
+    """What the portal's programs, management commands and one-off tools get; never a secret."""
     return {
         "PATH": SYSTEM_PATH,
         "LANG": "C.UTF-8",

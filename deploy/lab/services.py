@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.lab import identity
 from deploy.lab.layout import PORTAL_ADDRESS, Lab
-from deploy.lab.programs import POSTGRES, postgres_binds, private_command
+from deploy.lab.programs import POSTGRES, environment, postgres_binds, private_command
 from deploy.lab.shell import render, run, write
 from deploy.lab.state import State
 
@@ -99,7 +99,7 @@ def _prepare_postgres(lab: Lab) -> None:
             "--data-checksums",
         ]
         command = [POSTGRES / "initdb", "-D", "/var/lib/postgresql/data", *options]
-        run(private_command(postgres_binds(lab), "postgres", command))
+        run(private_command(postgres_binds(lab), "postgres", command), env=environment(lab))
         (folder / "complete").touch()
     # root (the portal's programs, in a lab) may be any role; nobody else may be anybody.
     write(data / "pg_ident.conf", "lab root postgres\nlab root placo\nlab postgres postgres\n", 0o600)

@@ -26,6 +26,7 @@ from tests.lab.world import (
     lab_command,
     links,
     rows,
+    start_lab_command,
     traces,
     virsh,
 )
@@ -85,6 +86,13 @@ def test_up_twice_changes_nothing(lab: Lab) -> None:
     assert guests(lab) == guest and len(guest) == 1
 
 
+def test_two_at_once_take_turns(lab: Lab) -> None:
+    before = _running(lab)
+    both = [start_lab_command(lab, "up", *UP) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert _running(lab) == before
+
+
 def test_secrets_are_for_root_alone(lab: Lab) -> None:
     secret = [lab.credentials, lab.ca_key, *lab.secrets.iterdir(), *lab.root.rglob("key.pem")]
     assert {oct(path.stat().st_mode & 0o777) for path in secret} == {"0o600"}
@@ -135,7 +143,7 @@ def test_a_lab_without_its_supervisor_is_taken_over(lab: Lab) -> None:
     guest, before = guests(lab), _running(lab)
     os.kill(int((lab.run / "supervisord.pid").read_text()), signal.SIGKILL)
     assert lab_command(lab, "status").status == 1
-    done = lab_command(lab, "up", *UP)
+    done = lab_command(lab, "adopt", *UP)
     assert done.status == 0, done.output
     assert _whole(lab) and not set(_running(lab).values()) & set(before.values())
     assert guests(lab) == guest and "empty" in virsh(lab, "list", "--name").output
@@ -275,9 +283,14 @@ def test_repeated_failures_lock_an_account(lab: Lab) -> None:
 
 
 def test_two_labs_stand_side_by_side(lab: Lab) -> None:
+    """The other one's first start is killed while its database is being made, too."""
     other = Lab.at(lab.root.with_name(f"{lab.root.name}-b"))
     before = _running(lab)
     try:
+        killed = start_lab_command(other, "up", *UP, "--without", "hosts")
+        assert wait_until((other.root / "postgres" / "data" / "base").exists, seconds=30, interval=0.02)
+        killed.kill()
+        killed.wait()
         done = lab_command(other, "up", *UP, "--without", "hosts")
         assert done.status == 0, done.output
         mine, theirs = load(lab), load(other)

@@ -54,6 +54,14 @@ def lab_command(lab: Lab, verb: str, *words: str) -> Done:
     return _run(command)
 
 
+def start_lab_command(lab: Lab, verb: str, *words: str) -> subprocess.Popen[bytes]:
+    """The same, not waited for; its words go to the lab's folder."""
+    command = [sys.executable, "-m", "deploy.lab", verb, "--root", str(lab.root), *words]
+    lab.root.mkdir(parents=True, exist_ok=True)
+    with (lab.root / "started.log").open("ab") as said:
+        return subprocess.Popen(command, stdout=said, stderr=said, cwd=REPOSITORY)
+
+
 def inside(namespace: str, *command: str, env: dict[str, str] | None = None) -> Done:
     """Run a command in a network namespace."""
     return _run(["ip", "netns", "exec", namespace, *command], env=env)
