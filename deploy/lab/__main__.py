@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy.lab import verbs
+from deploy.lab import report, verbs
 from deploy.lab.layout import REPOSITORY, Lab
 from deploy.lab.programs import PARTS
 from deploy.lab.shell import LabError
@@ -31,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
             case "restart":
                 verbs.restart(lab, options.programs)
             case "logs":
-                verbs.logs(lab, options.programs, follow=options.follow)
+                report.logs(lab, options.programs, follow=options.follow)
             case "status":
-                return 0 if verbs.status(lab) else 1
+                return 0 if report.status(lab) else 1
     except LabError as error:
         print(f"\n{options.verb}: {error}", file=sys.stderr)
         if error.remedy:

@@ -1,4 +1,4 @@
-"""What can be done with a lab: up, down, status, logs, adopt, restart, destroy."""
+"""What can be done with a lab: up, down, adopt, restart, destroy, configure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 from deploy.lab import (
     application,
@@ -19,6 +18,7 @@ from deploy.lab import (
     network,
     processes,
     programs,
+    report,
     services,
     site,
     state,
@@ -27,7 +27,7 @@ from deploy.lab.layout import Lab
 from deploy.lab.programs import Program
 from deploy.lab.shell import LabError, say, step, wait_until
 from deploy.lab.state import State
-from deploy.lab.supervise import Row, Supervisor, is_up
+from deploy.lab.supervise import Row, Supervisor
 
 GUESTS_SHUTDOWN_SECONDS = 25.0
 _NEEDED = (
@@ -91,7 +91,7 @@ def up(lab: Lab, *, without: Sequence[str] = (), kvm: bool | None = None) -> Non
         _start_hosts(lab, supervisor, wanted)
         _start_application(lab, supervisor, wanted)
         say(f"up after {time.monotonic() - started:.1f} s")
-        _print_addresses(lab, settled, without)
+        report.addresses(lab, settled, without)
 
 
 def configure(lab: Lab) -> None:
@@ -154,45 +154,8 @@ def restart(lab: Lab, names: Sequence[str]) -> None:
             )
         with step(f"restarting {', '.join(chosen)}"):
             supervisor.stop(chosen)
-            settled = _known_state(lab)
+            settled = report.known_state(lab)
             supervisor.start([p for p in programs.all_of(lab, settled, ()) if p.name in chosen])
-
-
-def status(lab: Lab) -> bool:
-    """Print what runs; says whether everything that was started does."""
-    supervisor = Supervisor(lab)
-    if not supervisor.is_running():
-        left = processes.of_lab(lab)
-        kept = "" if lab.root.is_dir() else " (it was never started)"
-        say(f"lab {lab.id} in {lab.root}: down{kept}")
-        if left:
-            say(f"  but {len(left)} of its processes run: `make up` takes them over, `make down` ends them")
-        return False
-    settled = _known_state(lab)
-    rows = supervisor.rows()
-    memory = _memory_by_program(lab)
-    say(f"lab {lab.id} in {lab.root}: up")
-    for row in rows:
-        used = memory.get(row.name)
-        say(f"  {row.name:<10} {row.state:<8} {f'{used:6.1f} MB' if used else '':<10} {row.description}")
-    for host in lab.hosts:
-        guests = (
-            hosts.running_guests(host) if any(row.name == host.name and is_up(row) for row in rows) else []
-        )
-        say(
-            f"  {host.name}: {len(guests)} guest{'s' if len(guests) != 1 else ''} running {' '.join(guests)}".rstrip()
-        )
-    _print_addresses(lab, settled, [] if any(row.name == "web" for row in rows) else ["app"])
-    return all(row.state == "RUNNING" for row in rows)
-
-
-def logs(lab: Lab, names: Sequence[str], *, follow: bool) -> None:
-    """Show the ends of the lab's log files, or follow them."""
-    files = [lab.logs / f"{name}.log" for name in names] or sorted(lab.logs.glob("*.log"))
-    missing = [str(path) for path in files if not path.exists()]
-    if missing or not files:
-        raise LabError(f"no log at {', '.join(missing) or lab.logs}", "start the lab with `make up`")
-    os.execvp("tail", ["tail", *(["-F"] if follow else ["-n", "20"]), *(str(path) for path in files)])  # noqa: S606
 
 
 def _check_machine() -> None:
@@ -327,35 +290,3 @@ def _await(lab: Lab, name: str, condition: Callable[[], bool], *, seconds: float
 def _state_of(supervisor: Supervisor, name: str) -> str:
     rows: list[Row] = [row for row in supervisor.rows() if row.name == name]
     return rows[0].state if rows else "UNKNOWN"
-
-
-def _known_state(lab: Lab) -> State:
-    found = state.load(lab)
-    if found is None:
-        raise LabError(f"{lab.root}/state.json is missing", "run `make up`")
-    return found
-
-
-def _memory_by_program(lab: Lab) -> dict[str, float]:
-    """Resident memory in MB by program: the proportional share (PSS), so that shared pages count once."""
-    used: dict[str, float] = {}
-    for row in Supervisor(lab).rows():
-        total = 0
-        for pid in processes.descendants(row.pid) if row.pid else []:
-            with suppress(FileNotFoundError, ProcessLookupError):
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        used[row.name] = total / 1024
-    return used
-
-
-def _print_addresses(lab: Lab, settled: State, without: Sequence[str]) -> None:
-    portal = (
-        settled.portal_url if "app" not in without else f"{settled.portal_url} (not started: --without app)"
-    )
-    say(f"  portal       {portal}")
-    say(
-        f"  edge         https://<slug>-<service>.placo.localhost:{settled.edge_port}/  (CA: {lab.ca_certificate})"
-    )
-    say(f"  accounts     {lab.credentials}")
-    say(f"  configuration {lab.configuration}; logs {lab.logs}")
