@@ -156,6 +156,8 @@ def restart(lab: Lab, names: Sequence[str]) -> None:
             supervisor.stop(chosen)
             settled = report.known_state(lab)
             supervisor.start([p for p in programs.all_of(lab, settled, ()) if p.name in chosen])
+            if "web" in chosen:
+                _await(lab, "web", lambda: services.portal_answers(lab), seconds=60)
 
 
 def _check_machine() -> None:
