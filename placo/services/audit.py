@@ -26,12 +26,18 @@ class Finding:
 
 def _on_host(name: str, host: Hypervisor, slug: str, uuid: str) -> Iterable[Finding]:
     inventory = host.inventory()
-    prefix = f"placo-{slug}-"
+    longer = Platform.objects.filter(slug__startswith=f"{slug}-").values_list("slug", flat=True)
+    others = tuple(f"placo-{other}-" for other in longer)
+
+    def ours(thing: str) -> bool:
+        """Named after this platform, and not after one whose slug begins with this one's."""
+        return thing.startswith(f"placo-{slug}-") and not thing.startswith(others)
+
     for domain in inventory.domains:
-        if domain.platform_uuid == uuid or domain.name.startswith(prefix):
+        if domain.platform_uuid == uuid or ours(domain.name):
             yield Finding("domain", name, domain.name)
     for volume in inventory.volumes:
-        if volume.startswith(prefix):
+        if ours(volume):
             yield Finding("volume", name, volume)
     for network in inventory.networks:
         if network == f"placo-{slug}":

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -89,28 +90,34 @@ def _claim(run_id: int) -> Claim | None:
 def _perform(claim: Claim) -> None:
     step = Step.objects.select_related("run__platform__host", "run__platform__project").get(pk=claim.step_id)
     name = f"run={claim.run_id} step={step.name} verb={claim.verb.value} fence={claim.fence}"
+    change: Change
     try:
         answer = steps.perform(step, claim.verb)
     except Rejected as error:
         log.warning("%s rejected: %s", name, error)
-        _write(claim, lambda run, step, rows: _rejected(run, step, rows, str(error)))
+        change = partial(_rejected, why=str(error))
     except DriverError as error:
         log.warning("%s failed: %s", name, error)
-        _write(claim, lambda run, step, rows: _failed(run, step, str(error)))
+        change = partial(_failed, why=str(error))
     except Exception as error:
-        connection.close_if_unusable_or_obsolete()
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
         log.exception("%s broke", name)
-        _write(claim, lambda run, step, rows: _failed(run, step, f"{type(error).__name__}: {error}"))
+        change = partial(_failed, why=f"{type(error).__name__}: {error}")
     else:
         if isinstance(answer, steps.NotYet):
-            not_yet = answer
-            _write(claim, lambda run, step, rows: _waiting(run, step, not_yet))
+            change = partial(_waiting, answer=answer)
         else:
             log.info("%s done", name)
-            _write(claim, lambda run, step, rows: _done(step, claim.undoing, answer.message))
+            change = partial(_done, message=answer.message)
+    _write(claim, change)
 
 
-def _write(claim: Claim, change: Callable[[Run, Step, list[Step]], str]) -> None:
+Change = Callable[[Run, Step, list[Step]], str]
+"""What to write about a step of a locked run, given all of its steps; the answer is the event for the journal."""
+
+
+def _write(claim: Claim, change: Change) -> None:
     """Journal what came of a claim, if the fencing number still holds, and bring the run to where its steps stand."""
     with transaction.atomic():
         run = runs.lock_run(claim.run_id)
@@ -139,41 +146,41 @@ def _late(run: Run, step: Step, claim: Claim) -> None:
         runs.ring(run.pk)
 
 
-def _done(step: Step, undoing: bool, message: str) -> str:
-    step.state = (StepState.UNDONE if undoing else StepState.DONE).value
+def _done(run: Run, step: Step, _rows: list[Step], *, message: str) -> str:
+    step.state = (StepState.UNDONE if run.state == RunState.UNWINDING.value else StepState.DONE).value
     step.finished_at, step.not_before, step.message, step.failures = timezone.now(), None, message[:300], 0
     return step.state
 
 
-def _waiting(run: Run, step: Step, answer: steps.NotYet) -> str:
+def _waiting(run: Run, step: Step, rows: list[Step], *, answer: steps.NotYet) -> str:
     now = timezone.now()
     patience = timedelta(seconds=saga.policy(step.action).deadline)
     if step.started_at is not None and now - step.started_at > patience:
         step.failures = saga.policy(step.action).attempts
-        return _failed(run, step, f"gave up waiting: {answer.message}")
-    step.state = _idle(run, step)
+        return _failed(run, step, rows, why=f"gave up waiting: {answer.message}")
+    step.state = _idle(run)
     step.not_before, step.message = now + timedelta(seconds=answer.after), answer.message[:300]
     runs.ring(run.pk, after=answer.after)
     return StepState.WAITING.value
 
 
-def _idle(run: Run, step: Step) -> str:
+def _idle(run: Run) -> str:
     return (StepState.UNDOING if run.state == RunState.UNWINDING.value else StepState.WAITING).value
 
 
-def _failed(run: Run, step: Step, why: str) -> str:
+def _failed(run: Run, step: Step, _rows: list[Step], *, why: str) -> str:
     step.failures, step.error = step.failures + 1, why[:2000]
     policy = saga.policy(step.action)
     if step.failures >= policy.attempts:
         step.state, step.not_before = StepState.FAILED.value, None
         return StepState.FAILED.value
     wait = saga.backoff(step.failures)
-    step.state, step.not_before = _idle(run, step), timezone.now() + timedelta(seconds=wait)
+    step.state, step.not_before = _idle(run), timezone.now() + timedelta(seconds=wait)
     runs.ring(run.pk, after=wait)
     return "retry"
 
 
-def _rejected(run: Run, step: Step, rows: list[Step], why: str) -> str:
+def _rejected(run: Run, step: Step, rows: list[Step], *, why: str) -> str:
     step.error = why[:2000]
     if run.state == RunState.UNWINDING.value or RunKind(run.kind) not in runs.UNWINDABLE:
         step.state, step.not_before = StepState.FAILED.value, None

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from placo import wiring
 from placo.domain import saga
-from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState, RunKind
+from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState, RunKind, RunState
 from placo.drivers.ports import DriverError, Person, Rejected
 from placo.platforms.models import Membership, Platform, Run, User
 from placo.services import access, auditlog, runs
@@ -60,7 +60,7 @@ def add_member(*, acting_user: User, slug: str, uid: str) -> Membership:
     platform = _open_platform(acting_user, slug)
     person = _person(uid)
     with transaction.atomic():
-        Platform.objects.select_for_update().get(pk=platform.pk)
+        active = _lock(platform, person.uid)
         row = Membership.objects.filter(platform=platform, uid=person.uid).first()
         if row is not None and row.wanted:
             return row
@@ -69,16 +69,18 @@ def add_member(*, acting_user: User, slug: str, uid: str) -> Membership:
         row.name, row.wanted, row.settled, row.version = person.name, True, False, row.version + 1
         row.save()
         auditlog.record(acting_user, "member.add", slug, uid=person.uid)
-        _follow(platform, row, acting_user)
+        _follow(platform, row, acting_user, active)
         return row
 
 
 def remove_member(*, acting_user: User, slug: str, uid: str) -> Membership:
     """Refuse a person from now on, everywhere on the platform. Owners of the project stay."""
     platform = _open_platform(acting_user, slug)
+    if "\x00" in uid:
+        raise NotFound(_("This person is not a member."))
     with transaction.atomic():
-        Platform.objects.select_for_update().get(pk=platform.pk)
-        row = Membership.objects.filter(platform=platform, uid=uid).first() if "\x00" not in uid else None
+        active = _lock(platform, uid)
+        row = Membership.objects.filter(platform=platform, uid=uid).first()
         if row is None:
             raise NotFound(_("This person is not a member."))
         if row.owner:
@@ -91,19 +93,28 @@ def remove_member(*, acting_user: User, slug: str, uid: str) -> Membership:
         row.wanted, row.settled, row.version = False, False, row.version + 1
         row.save()
         auditlog.record(acting_user, "member.remove", slug, uid=uid)
-        _follow(platform, row, acting_user)
+        _follow(platform, row, acting_user, active)
         return row
 
 
-def _follow(platform: Platform, row: Membership, acting_user: User) -> None:
-    """Have the directory follow the wish; a run that is under way for this person notices the new version."""
-    active = Run.objects.filter(
-        platform=platform,
-        kind=RunKind.MEMBER.value,
-        subject=row.uid,
-        state__in=[s.value for s in ACTIVE_RUNS],
-    ).first()
+def _lock(platform: Platform, uid: str) -> Run | None:
+    """Lock this person's run, if one is under way, and then the platform: in the order in which workers do."""
+    under_way = Run.objects.filter(
+        platform=platform, kind=RunKind.MEMBER.value, subject=uid, state__in=[s.value for s in ACTIVE_RUNS]
+    )
+    active = under_way.first()
     if active is not None:
+        runs.lock_run(active.pk)
+    Platform.objects.select_for_update().get(pk=platform.pk)
+    return under_way.first()  # the one found before may have ended, and another one begun, before it was locked
+
+
+def _follow(platform: Platform, row: Membership, acting_user: User, active: Run | None) -> None:
+    """Have the directory follow the wish; a run that is under way for this person notices the new version."""
+    if active is not None and active.state == RunState.STUCK.value:
+        runs.revive(active)
+    elif active is not None:
         runs.ring(active.pk)
-        return
-    runs.start(platform, RunKind.MEMBER, saga.member_steps(row.uid), acting_user=acting_user, subject=row.uid)
+    else:
+        steps = saga.member_steps(row.uid)
+        runs.start(platform, RunKind.MEMBER, steps, acting_user=acting_user, subject=row.uid)

@@ -86,20 +86,20 @@ def settle(run: Run, steps: list[Step]) -> None:
         JournalEntry.objects.create(run=run, event=f"run {outcome.value}")
         if outcome in (RunState.DONE, RunState.UNDONE):
             run.ended_at = timezone.now()
-            _end(run, outcome)
     run.version += 1
     run.save(update_fields=["state", "ended_at", "version", "fence"])
+    if run.ended_at is not None:
+        _end(run, outcome)
 
 
 def _end(run: Run, outcome: RunState) -> None:
     """What the end of a run means for its platform."""
     kind = RunKind(run.kind)
+    platform = Platform.objects.select_for_update().get(pk=run.platform_id)
     if kind is RunKind.MEMBER:
-        if outcome is RunState.UNDONE:
-            Membership.objects.filter(platform=run.platform, uid=run.subject).delete()
+        _end_of_membership(run, platform, outcome)
         return
     transition = TRANSITIONS[kind]
-    platform = Platform.objects.select_for_update().get(pk=run.platform_id)
     state = transition.done if outcome is RunState.DONE else transition.undone
     platform.state = state.value
     if kind is RunKind.CREATE and outcome is RunState.DONE:
@@ -108,8 +108,23 @@ def _end(run: Run, outcome: RunState) -> None:
         platform.subnet_index = None
         quota.release(platform)
         platform.memberships.all().delete()
+        waiting = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
+        waiting.update(state=RunState.UNDONE.value, ended_at=timezone.now())  # nothing is left to decide
         platform.machines.update(state="gone", answer="")
     platform.save(update_fields=["state", "ready_at", "subnet_index"])
+
+
+def _end_of_membership(run: Run, platform: Platform, outcome: RunState) -> None:
+    """A refused membership goes; a wish that changed after the step had looked at it is followed by another run.
+
+    Whoever changes a wish holds the platform's lock, as this does: none is overlooked.
+    """
+    row = Membership.objects.filter(platform=platform, uid=run.subject).first()
+    if row is not None and outcome is RunState.UNDONE:
+        row.delete()
+    elif row is not None and not row.settled and platform.alive:
+        steps = saga.member_steps(run.subject)
+        start(platform, RunKind.MEMBER, steps, acting_user=run.started_by, subject=run.subject)
 
 
 def begin_unwinding(run: Run, steps: list[Step], why: str) -> None:
@@ -146,6 +161,14 @@ def _again(steps: list[Step], state: StepState) -> None:
             step.state, step.failures, step.not_before, step.started_at = state.value, 0, None, None
             step.lease_until = step.fence = None
     Step.objects.bulk_update(steps, ["state", "failures", "not_before", "started_at", "lease_until", "fence"])
+
+
+def revive(run: Run) -> None:
+    """Give the failed steps of a stuck run another chance. The caller holds the run's lock."""
+    steps = list(run.steps.all())
+    _again(steps, StepState.PENDING)
+    settle(run, steps)
+    ring(run.pk)
 
 
 @transaction.atomic

@@ -83,7 +83,7 @@ def perform(step: Step, verb: Verb) -> Answer:
     return (ensure if verb is Verb.ENSURE else remove)(Work(step, step.run.platform.plan))
 
 
-def _nothing(work: Work) -> Answer:
+def _nothing(_work: Work) -> Answer:
     return Done()
 
 
@@ -287,6 +287,12 @@ def _member_settled(work: Work) -> Answer:
     return Done()
 
 
+def _member_refused(work: Work) -> Answer:
+    """The undo of both wishes: who was refused, or could not be removed, is not a member afterwards."""
+    wiring.directory().remove_member(work.step.run.platform.slug, work.step.target)
+    return Done()
+
+
 Half = Callable[[Work], Answer]
 ACTIONS: dict[str, tuple[Half, Half]] = {
     "network": (_network_up, _network_gone),
@@ -301,6 +307,6 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "edge": (_edge_up, _edge_gone),
     "health": (_healthy, _nothing),
     "seed-release": (_seed_released, _nothing),
-    "member": (_member_settled, _nothing),
+    "member": (_member_settled, _member_refused),
 }
 """Action -> (ensure, remove)."""

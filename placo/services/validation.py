@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -65,7 +66,9 @@ def check_options(services: Iterable[str], options: Mapping[str, Mapping[str, An
         clean[service] = {}
         for name, option in known.items():
             try:
-                clean[service][name] = option.check(given.get(name, option.default))
+                value = clean[service][name] = option.check(given.get(name, option.default))
+                if isinstance(value, str) and not storable(value):
+                    errors[f"options.{service}.{name}"] = [_("This holds a character that is not text.")]
             except OptionError as error:
                 errors[f"options.{service}.{name}"] = [error.text.get(language)]
     if errors:
@@ -75,10 +78,10 @@ def check_options(services: Iterable[str], options: Mapping[str, Mapping[str, An
 
 def check_days(days: object, maximum: int) -> int:
     """A duration in days within the project's limit."""
-    try:
-        number = int(str(days))
-    except ValueError:
-        raise InvalidInput({"days": [_("A whole number of days.")]}) from None
+    text = str(days).strip()
+    if isinstance(days, bool) or not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+        raise InvalidInput({"days": [_("A whole number of days.")]})
+    number = int(text)
     if number < 1:
         raise InvalidInput({"days": [_("At least one day.")]})
     if number > maximum:
@@ -93,6 +96,11 @@ def check_text(field: str, text: object, *, limit: int) -> str:
         raise InvalidInput({field: [_("This cannot be empty.")]})
     if len(value) > limit:
         raise InvalidInput({field: [_("At most %(max)d characters.") % {"max": limit}]})
-    if "\x00" in value:
-        raise InvalidInput({field: [_("A NUL character cannot be kept.")]})
+    if not storable(value):
+        raise InvalidInput({field: [_("This holds a character that is not text.")]})
     return value
+
+
+def storable(text: str) -> bool:
+    """Neither NUL, which PostgreSQL does not take, nor half a character (a lone surrogate of UTF-16)."""
+    return not any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in text)

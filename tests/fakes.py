@@ -1,0 +1,147 @@
+"""A whole outside world that lives in this process: the fake drivers, wired where PLACO looks for the real ones.
+
+world.finish(run_id)      do what the workers would do until the run has ended or waits for a decision
+world.audit(slug)         what there is of a platform, everywhere
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from placo import wiring
+from placo.domain.lifecycle import RunState, StepState
+from placo.drivers.fake_directory import FakeDirectory
+from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeProber
+from placo.drivers.fake_hypervisor import FakeHypervisor
+from placo.drivers.faults import Faults
+from placo.drivers.ports import ImageFiles, Person
+from placo.platforms.models import Platform, Run, Step
+from placo.services import audit, engine, runs
+
+PEOPLE = (
+    Person("ada", "Ada Lovelace", "ada@example.org"),
+    Person("emmy", "Emmy Noether", "emmy@example.org"),
+    Person("sofia", "Sofia Kovalevskaya", "sofia@example.org"),
+    Person("alan", "Alan Turing", "alan@example.org"),
+    Person("evariste", "Évariste Galois", "evariste@example.org"),
+)
+ROUNDS = 400
+"""More rounds than any run of these tests needs: a run that goes on longer never ends."""
+
+
+class FakeImages:
+    """`ports.Images`: tiny files; `versions` makes a machine's image another one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.versions: dict[str, int] = {}
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def name_for(self, machine: str) -> str:
+        return f"placo-{machine}-{self.versions.get(machine, 0):012x}"
+
+    def files(self, name: str) -> ImageFiles:
+        paths = {}
+        for ending, head in (("qcow2", b"QFI\xfb"), ("vmlinuz", b"MZ"), ("initrd", b"\x1f\x8b")):
+            paths[ending] = self._directory / f"{name}.{ending}"
+            paths[ending].write_bytes(head + name.encode() * 20)
+        size = paths["qcow2"].stat().st_size
+        return ImageFiles(name, paths["qcow2"], paths["vmlinuz"], paths["initrd"], size)
+
+
+@dataclass
+class World:
+    """Everything outside the portal, and the workers' part played by hand."""
+
+    hosts: dict[str, FakeHypervisor]
+    directory: FakeDirectory
+    edge: FakeEdge
+    authority: FakeCertificateAuthority
+    prober: FakeProber
+    images: FakeImages
+    rings: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def faults(self) -> dict[str, Faults]:
+        """Every place where something can go wrong, by the name of the operation that a step calls there."""
+        host = self.hosts["h1"].faults
+        operations = (
+            "ensure_network ensure_image ensure_overlay ensure_volume ensure_content ensure_domain start_domain detach_seed"
+        ).split()
+        found = dict.fromkeys(operations, host)
+        found |= dict.fromkeys(("ensure_platform", "ensure_machine_account"), self.directory.faults)
+        return found | {"ensure_site": self.edge.faults, "issue": self.authority.faults}
+
+    def let_time_pass(self, run_id: int) -> None:
+        """All waits of a run are over."""
+        past = timezone.now() - timedelta(seconds=1)
+        Step.objects.filter(run=run_id, not_before__isnull=False).update(not_before=past)
+
+    def lose_leases(self, run_id: int) -> None:
+        """The workers that hold steps of a run have taken longer than they may."""
+        past = timezone.now() - timedelta(seconds=1)
+        Step.objects.filter(run=run_id, lease_until__isnull=False).update(lease_until=past)
+
+    def make_older(self, run_id: int, seconds: float) -> None:
+        """As if every step that has been started had been started so much earlier."""
+        for step in Step.objects.filter(run=run_id, started_at__isnull=False):
+            step.started_at -= timedelta(seconds=seconds)
+            step.save(update_fields=["started_at"])
+
+    def finish(self, run_id: int) -> Run:
+        """Advance a run until it has ended, or nothing goes on without a decision."""
+        for _round in range(ROUNDS):
+            engine.advance(run_id)
+            run = Run.objects.get(pk=run_id)
+            going = [StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.UNDOING]
+            if run.ended_at or not run.steps.filter(state__in=[s.value for s in going]).exists():
+                return run
+            if run.state == RunState.STUCK.value and not engine.advance(run_id):
+                later = run.steps.filter(not_before__gt=timezone.now()).exists()
+                if not later:
+                    return run
+            self.let_time_pass(run_id)
+        raise AssertionError(
+            f"run {run_id} never ends: {[(s.name, s.state, s.error) for s in run.steps.all()]}"
+        )
+
+    def audit(self, slug: str) -> list[audit.Finding]:
+        """What there is of the latest platform of that name."""
+        return audit.audit_platform(Platform.objects.filter(slug=slug).latest("id"))
+
+
+def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
+    """Wire the fakes in place of the real drivers until the test ends."""
+    edge = FakeEdge()
+    world = World(
+        hosts={name: FakeHypervisor(folder / name, name) for name in ("h1", "h2")},
+        directory=FakeDirectory(PEOPLE, wiring.site().directory.base),
+        edge=edge,
+        authority=FakeCertificateAuthority(),
+        prober=FakeProber(edge),
+        images=FakeImages(folder / "images"),
+    )
+    world.prober.answers = _Answers()
+    monkeypatch.setattr(wiring, "hypervisor", lambda name, *rest: world.hosts[name])
+    for name in ("directory", "edge", "authority", "prober", "images"):
+        monkeypatch.setattr(wiring, name, lambda made=getattr(world, name): made)
+    monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
+    return world
+
+
+class _Answers(dict[str, int]):
+    """What a host answers: what a test says, else what its probe expects, once the edge has a route to it."""
+
+    def get(self, host: str, default: int = 0) -> int:  # type: ignore[override]
+        if host in self or default == 404:
+            return super().get(host, default)
+        label = host.split(".")[0]
+        for machine in wiring.catalogue().machines.values():
+            if label.endswith(machine.probe.host.removeprefix("{slug}")):
+                return machine.probe.expect_status[0]
+        return default

@@ -1,0 +1,88 @@
+"""A database, people, two hosts, and the fake world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import translation
+
+from placo.platforms.models import Project, User
+from tests import factories
+from tests.fakes import World, make_world
+
+
+@pytest.fixture
+def world(db: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+    """The fakes instead of hosts, directory, edge, images and broker."""
+    with translation.override("en"):
+        yield make_world(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    """An administrator of the site who owns no project."""
+    return factories.make_user("ada", administrator=True, name="Ada Lovelace")
+
+
+@pytest.fixture
+def emmy(db: None) -> User:
+    """Owner of the project optics."""
+    return factories.make_user("emmy", name="Emmy Noether")
+
+
+@pytest.fixture
+def sofia(db: None) -> User:
+    """Owner of the project topology: a stranger to optics."""
+    return factories.make_user("sofia", name="Sofia Kovalevskaya")
+
+
+@pytest.fixture
+def optics(world: World, emmy: User, sofia: User) -> Project:
+    """The project that most tests are about, with two hosts to live on; `topology` is there too."""
+    factories.make_hosts()
+    factories.make_project("topology", sofia)
+    return factories.make_project("optics", emmy)
+
+
+@dataclass
+class Api:
+    """The API in somebody's name."""
+
+    client: Client
+    headers: dict[str, str]
+
+    def __call__(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
+        """The JSON of the answer, which has to have this status (any success if None)."""
+        answer = self.client.generic(
+            method,
+            f"/api/v1{path}",
+            self.client._encode_json(body, "application/json") if body is not None else b"",
+            content_type="application/json",
+            headers=self.headers,
+        )
+        found = answer.json()
+        if status is None:
+            assert answer.status_code < 300, (method, path, answer.status_code, found)
+        else:
+            assert answer.status_code == status, (method, path, answer.status_code, found)
+        if answer.status_code >= 400:
+            assert answer["Content-Type"] == "application/problem+json"
+            assert found["status"] == answer.status_code
+            assert found["title"]
+            assert found["detail"]
+        return found
+
+
+@pytest.fixture
+def api() -> Any:
+    """`api(user)` calls the API in the name of somebody; `api(None)` in nobody's."""
+
+    def made(user: User | None) -> Api:
+        return Api(Client(raise_request_exception=False), factories.bearer(user) if user else {})
+
+    return made
