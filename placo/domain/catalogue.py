@@ -1,8 +1,8 @@
 """The catalogue: reading it whole, asking it questions, and naming the images that it calls for.
 
-    catalogue = load_catalogue(Path("catalogue"))          # CatalogueError with every mistake, or a sound catalogue
-    catalogue.machines_of(["web", "svn"])                  # ("www", "svn"): the machines of such a platform
-    catalogue.image_name("www")                            # "placo-www-1f2e3d4c5b6a"
+catalogue = load_catalogue(Path("catalogue"))          # CatalogueError with every mistake, or a sound catalogue
+catalogue.machines_of(["web", "svn"])                  # ("www", "svn"): the machines of such a platform
+catalogue.image_name("www")                            # "placo-www-1f2e3d4c5b6a"
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class Catalogue:
     @cached_property
     def longest_slug(self) -> int:
         """How many characters a slug may have so that every public name and host name is a DNS label."""
-        suffixes = [len(route.host) - len("{slug}") for machine in self.machines.values() for route in machine.routes]
+        suffixes = [
+            len(route.host) - len("{slug}") for machine in self.machines.values() for route in machine.routes
+        ]
         suffixes += [len(name) + 1 for name in self.machines]
         return DNS_LABEL_LENGTH - max(suffixes, default=0)
 
@@ -150,8 +152,6 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-
-
 def default_guest_folder() -> Path:
     """guest/ of this checkout: what PLACO itself puts into every image."""
     return Path(__file__).resolve().parents[2] / "guest"
@@ -175,7 +175,9 @@ def load_catalogue(path: Path, guest: Path | None = None) -> Catalogue:
         software={item.id: item for item in software if item},
     )
     if not parts.services:
-        problems.append(Problem("services", "", "has no service.", "Add at least one, for instance web.toml."))
+        problems.append(
+            Problem("services", "", "has no service.", "Add at least one, for instance web.toml.")
+        )
     problems += check_all(parts)
     if problems:
         raise CatalogueError(problems)

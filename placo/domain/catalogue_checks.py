@@ -52,14 +52,20 @@ def _check_service(service: Service, parts: Parts) -> list[Problem]:
             remedy = f"Create services/{name}.toml, or name one of: {_known(parts.services)}."
             problems.append(Problem(file, "needs", f'there is no service "{name}".', remedy))
     for name in _duplicates([option.name for option in service.options]):
-        problems.append(Problem(file, "options", f'"{name}" is there twice.', "Give each option its own name."))
+        problems.append(
+            Problem(file, "options", f'"{name}" is there twice.', "Give each option its own name.")
+        )
     for name in _duplicates([endpoint.name for endpoint in service.endpoints]):
-        problems.append(Problem(file, "endpoints", f'"{name}" is there twice.', "Give each endpoint its own name."))
+        problems.append(
+            Problem(file, "endpoints", f'"{name}" is there twice.', "Give each endpoint its own name.")
+        )
     for number, endpoint in enumerate(service.endpoints, start=1):
         key = f"endpoints[{number}]"
         if endpoint.machine not in service.machines:
             remedy = f"Name one of this service's machines: {', '.join(service.machines)}."
-            problems.append(Problem(file, f"{key}.machine", f'"{endpoint.machine}" is not one of them.', remedy))
+            problems.append(
+                Problem(file, f"{key}.machine", f'"{endpoint.machine}" is not one of them.', remedy)
+            )
         elif endpoint.machine in parts.machines:
             routes = parts.machines[endpoint.machine].routes
             if not any(route.host == endpoint.host and route.service == service.id for route in routes):
@@ -69,7 +75,9 @@ def _check_service(service: Service, parts: Parts) -> list[Problem]:
         allowed = {"slug"} | {option.name for option in service.options}
         for name in sorted(set(re.findall(r"\{([^}]*)\}", endpoint.path)) - allowed):
             remedy = f"Use one of: {', '.join(sorted(allowed))}."
-            problems.append(Problem(file, f"{key}.path", f'"{{{name}}}" is no option of this service.', remedy))
+            problems.append(
+                Problem(file, f"{key}.path", f'"{{{name}}}" is no option of this service.', remedy)
+            )
     return problems
 
 
@@ -88,7 +96,9 @@ def _check_machine(machine: Machine, parts: Parts) -> list[Problem]:
     for number, route in enumerate(machine.routes, start=1):
         if route.port not in listening:
             message = f"{route.port} is not a TCP port of this machine."
-            problems.append(Problem(file, f"routes[{number}].port", message, "Add it to [[ports]], or correct it."))
+            problems.append(
+                Problem(file, f"routes[{number}].port", message, "Add it to [[ports]], or correct it.")
+            )
         if route.service not in parts.services:
             remedy = f"Name one of: {_known(parts.services)}."
             problems.append(
@@ -111,7 +121,9 @@ def _check_targets(machine: Machine, parts: Parts, file: str) -> list[Problem]:
     found = [parts.software[name] for name in names if name in parts.software]
     targets = [file.target for software in found for file in software.files]
     return [
-        Problem(file, "software", f"two of its software write {target}.", "Choose another target for one of them.")
+        Problem(
+            file, "software", f"two of its software write {target}.", "Choose another target for one of them."
+        )
         for target in _duplicates(targets)
     ]
 

@@ -113,7 +113,9 @@ class Option:
                 Text(f"At least {self.minimum} characters.", f"Au moins {self.minimum} caractères.")
             )
         if self.maximum is not None and len(value) > self.maximum:
-            raise OptionError(Text(f"At most {self.maximum} characters.", f"Au plus {self.maximum} caractères."))
+            raise OptionError(
+                Text(f"At most {self.maximum} characters.", f"Au plus {self.maximum} caractères.")
+            )
         if self.pattern is not None and not re.fullmatch(self.pattern, value):
             raise OptionError(
                 Text(f"This has to match {self.pattern}.", f"Ceci doit correspondre à {self.pattern}.")

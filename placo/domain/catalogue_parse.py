@@ -134,7 +134,9 @@ def parse_machine(folder: Path, root: Path, problems: list[Problem]) -> Machine 
     if table is None:
         return None
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", folder.name):
-        table.complain("", f'"{folder.name}" is no machine name.', "Name the folder like www, 12 characters at most.")
+        table.complain(
+            "", f'"{folder.name}" is no machine name.', "Name the folder like www, 12 characters at most."
+        )
     machine = Machine(
         name=folder.name,
         title=table.bilingual("title"),
@@ -193,7 +195,9 @@ def _parse_backup(table: Table) -> tuple[str, ...]:
     paths = table.strings("paths", r"/.+", DATA_ROOT, required=True)
     for path in paths:
         if not _is_clean(path) or not PurePosixPath(path).is_relative_to(DATA_ROOT):
-            table.complain("paths", f'"{path}" is not on the data volume.', f"Keep what matters below {DATA_ROOT}.")
+            table.complain(
+                "paths", f'"{path}" is not on the data volume.', f"Keep what matters below {DATA_ROOT}."
+            )
     table.close()
     return paths
 
@@ -235,7 +239,9 @@ def _parse_file(table: Table, folder: Path) -> FileTemplate:
     try:
         text = (folder / "files" / source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        table.complain("source", f"files/{source} cannot be read: {error}.", "Create the file, or correct the name.")
+        table.complain(
+            "source", f"files/{source} cannot be read: {error}.", "Create the file, or correct the name."
+        )
     _check_template(table, text, f"files/{source}")
     return FileTemplate(source, target, int(mode, 8), owner, text)
 
@@ -245,7 +251,9 @@ def _check_template(table: Table, text: str, name: str) -> None:
     try:
         used = meta.find_undeclared_variables(environment.parse(text))
     except TemplateSyntaxError as error:
-        table.complain("source", f"{name} line {error.lineno}: {error.message}.", "Correct the Jinja2 syntax.")
+        table.complain(
+            "source", f"{name} line {error.lineno}: {error.message}.", "Correct the Jinja2 syntax."
+        )
         return
     for variable in sorted(used - TEMPLATE_NAMES):
         known = ", ".join(sorted(TEMPLATE_NAMES))
@@ -265,7 +273,9 @@ def _read_script(path: Path, root: Path, problems: list[Problem]) -> str | None:
     if not path.stat().st_mode & 0o100:
         problems.append(Problem(name, "", "is not executable.", "chmod 755, and commit that."))
     if not text.startswith("#!/bin/sh"):
-        problems.append(Problem(name, "", "does not start with #!/bin/sh.", "Guests run POSIX sh and nothing else."))
+        problems.append(
+            Problem(name, "", "does not start with #!/bin/sh.", "Guests run POSIX sh and nothing else.")
+        )
     return text
 
 
@@ -275,4 +285,3 @@ def _report_strays(folder: Path, table: Table, declared: Iterable[str]) -> None:
     here = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
     for source in sorted(here - set(declared)):
         table.complain("files", f"files/{source} is not declared.", "Add [[files]] for it, or remove it.")
-

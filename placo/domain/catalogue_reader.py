@@ -94,9 +94,13 @@ class Table:
         """A list of whole numbers that is not empty."""
         wanted = f"a list like [{example}]"
         values = self._get(key, list, wanted, [example], True)
-        good = [v for v in values if isinstance(v, int) and not isinstance(v, bool) and minimum <= v <= maximum]
+        good = [
+            v for v in values if isinstance(v, int) and not isinstance(v, bool) and minimum <= v <= maximum
+        ]
         if len(good) != len(values) or not values:
-            self.complain(key, f"{values!r} is not a list of numbers from {minimum} to {maximum}.", f"Write {wanted}.")
+            self.complain(
+                key, f"{values!r} is not a list of numbers from {minimum} to {maximum}.", f"Write {wanted}."
+            )
         return tuple(good)
 
     def bilingual(self, key: str) -> Text:
@@ -158,7 +162,9 @@ def open_table(path: Path, root: Path, problems: list[Problem]) -> Table | None:
     try:
         return Table(tomllib.loads(path.read_text(encoding="utf-8")), name, problems)
     except FileNotFoundError:
-        problems.append(Problem(name, "", "is missing.", "Create this file; docs/adding-a-brick.md shows how."))
+        problems.append(
+            Problem(name, "", "is missing.", "Create this file; docs/adding-a-brick.md shows how.")
+        )
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(name, "", f"cannot be read: {error}.", "Make it a readable UTF-8 text."))
     except tomllib.TOMLDecodeError as error:

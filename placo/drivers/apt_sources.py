@@ -48,7 +48,9 @@ def _deb822(text: str) -> list[tuple[str, str, list[str], list[str]]]:
         key = fields.get("signed-by", "")
         options = f"signed-by={key}" if key.startswith("/") and " " not in key else ""
         for uri in fields.get("uris", "").split():
-            found.append((options, uri, fields.get("suites", "").split(), fields.get("components", "").split()))
+            found.append(
+                (options, uri, fields.get("suites", "").split(), fields.get("components", "").split())
+            )
     return found
 
 

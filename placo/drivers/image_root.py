@@ -24,7 +24,13 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "INITRD": "No",  # kernel packages: no initramfs, we make a smaller one
 }
-LEFT_OUT = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*", "/usr/share/bug/*")
+LEFT_OUT = (
+    "/usr/share/man/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+    "/usr/share/lintian/*",
+    "/usr/share/bug/*",
+)
 DOCUMENTATION = ("path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright")
 POLICY = "#!/bin/sh\nexit 101\n"
 
@@ -65,12 +71,28 @@ def _run(command: Sequence[str | Path]) -> None:
         raise DriverError(f"image build: {command[0]}: {error}") from error
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-25:])
-        raise DriverError(f"image build: {' '.join(map(str, command[:4]))} ... ended with {done.returncode}:\n{last}")
+        raise DriverError(
+            f"image build: {' '.join(map(str, command[:4]))} ... ended with {done.returncode}:\n{last}"
+        )
 
 
 def in_chroot(root: Path, command: Sequence[str]) -> None:
     """Run a command in the root file system, without network."""
-    _run(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", IN_CHROOT, root, *command])
+    _run(
+        [
+            "unshare",
+            "--mount",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-c",
+            IN_CHROOT,
+            root,
+            *command,
+        ]
+    )
 
 
 def _sources(suite: str) -> list[str]:
@@ -129,7 +151,22 @@ def install_packages(root: Path, packages: Sequence[str], suite: str) -> None:
         'apt-get "$@" update; apt-get "$@" -y install $packages'
     )
     script = inside.replace("$packages", " ".join(packages))
-    _run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", root, "-qq", *words])
+    _run(
+        [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            root,
+            "-qq",
+            *words,
+        ]
+    )
     policy.unlink()
     empty.rmdir()
 
@@ -174,10 +211,21 @@ def finish(root: Path) -> None:
                     shutil.rmtree(entry)
             else:
                 entry.unlink()
-    for pattern in ("etc/ssh/ssh_host_*", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "etc/hostname"):
+    for pattern in (
+        "etc/ssh/ssh_host_*",
+        "var/lib/dbus/machine-id",
+        "var/lib/systemd/random-seed",
+        "etc/hostname",
+    ):
         for path in root.glob(pattern):
             path.unlink()
-    for pattern in ("etc/ssl/private/*", "etc/apt/sources.list", "etc/resolv.conf", "initrd.img*", "vmlinuz*"):
+    for pattern in (
+        "etc/ssl/private/*",
+        "etc/apt/sources.list",
+        "etc/resolv.conf",
+        "initrd.img*",
+        "vmlinuz*",
+    ):
         for path in root.glob(pattern):
             path.unlink()
     (root / "etc/machine-id").write_text("", encoding="ascii")

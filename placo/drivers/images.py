@@ -94,7 +94,7 @@ class ImageCache:
                 "packages": image_root.installed_packages(root),
             }
             (image / "recipe.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-            os.rename(image, self.folder / name)
+            image.rename(self.folder / name)
         used = (self.folder / name / "disk.qcow2").stat().st_size
         report(f"{name}: built in {time.monotonic() - started:.0f} s, {used / 1e6:.0f} MB")
 
@@ -118,7 +118,7 @@ class ImageCache:
                 image_root.run_build(root, base)
                 packed = work / path.name
                 image_root.pack(root, packed)
-                os.rename(packed, path)
+                packed.rename(path)
             report(f"{path.stem}: built in {time.monotonic() - started:.0f} s")
         return path
 
@@ -126,7 +126,7 @@ class ImageCache:
     def _locked(self, name: str) -> Iterator[None]:
         """One builder at a time for each name, in all processes of this machine."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / f".{name}.lock", "w", encoding="utf-8") as lock:
+        with (self.folder / f".{name}.lock").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -154,7 +154,9 @@ def build_all(cache: ImageCache, machines: Sequence[str], report: Report) -> lis
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m placo.drivers.images", description="Build machine images.")
+    parser = argparse.ArgumentParser(
+        prog="python -m placo.drivers.images", description="Build machine images."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build what is missing")
     build.add_argument("--catalogue", type=Path, default=Path(__file__).resolve().parents[2] / "catalogue")
@@ -167,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
 
     try:
-        images = build_all(ImageCache(options.cache, load_catalogue(options.catalogue)), options.machines, report)
+        images = build_all(
+            ImageCache(options.cache, load_catalogue(options.catalogue)), options.machines, report
+        )
     except (CatalogueError, DriverError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,0 +1,140 @@
+"""The settings archive: deterministic, complete, with the modes and owners that the catalogue says."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from placo.domain.catalogue import Catalogue, load_catalogue
+from placo.drivers.archive import Tls, render_archive
+from placo.drivers.ports import Rejected
+
+ROOT = Path(__file__).resolve().parents[2]
+TLS = Tls(key=b"the key", certificate=b"the certificate", ca=b"the authority")
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return load_catalogue(ROOT / "catalogue")
+
+
+def context(**changes: Any) -> dict[str, Any]:
+    tls = "/etc/placo/tls"
+    return {
+        "platform": {"slug": "alpha", "uuid": "u", "title": "A <b> & l'été", "project": "p", "domain": "d"},
+        "machine": {
+            "name": "www",
+            "hostname": "www",
+            "fqdn": "www.alpha.placo.internal",
+            "uuid": "8e3a1e6e-0000-4000-8000-000000000001",
+            "address": "10.77.16.2",
+        },
+        "directory": {
+            "uri": "ldaps://directory.placo.internal:636",
+            "host": "directory.placo.internal",
+            "port": 636,
+            "base": "dc=placo,dc=test",
+            "people_base": "ou=people,dc=placo,dc=test",
+            "members_dn": "cn=members,ou=alpha,ou=platforms,dc=placo,dc=test",
+            "owners_dn": "cn=owners,ou=alpha,ou=platforms,dc=placo,dc=test",
+            "bind_dn": "cn=www,ou=services,ou=alpha,ou=platforms,dc=placo,dc=test",
+            "bind_password": "s3cret-of-www",
+            "ca_file": f"{tls}/ca.pem",
+        },
+        "endpoints": [],
+        "options": {"web": {"php": True}, "svn": {"repository": "thesis"}},
+        "tls": {
+            "key_file": f"{tls}/key.pem",
+            "certificate_file": f"{tls}/certificate.pem",
+            "ca_file": f"{tls}/ca.pem",
+        },
+    } | changes
+
+
+def unpack(archive: bytes) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        for entry in tar:
+            content = tar.extractfile(entry)
+            assert content is not None, f"{entry.name} is not a file"
+            found[entry.name] = (entry, content.read())
+    return found
+
+
+@pytest.mark.parametrize("machine", ["www", "svn"])
+def test_the_same_input_gives_the_same_bytes(catalogue: Catalogue, machine: str) -> None:
+    archive = render_archive(catalogue, machine, context(), TLS)
+    assert archive == render_archive(catalogue, machine, context(), TLS)
+    members = unpack(archive)
+    assert list(members) == sorted(members)
+    assert {entry.mtime for entry, _ in members.values()} == {0}
+    assert {entry.uid for entry, _ in members.values()} == {0}
+
+
+def test_secrets_are_for_root_only(catalogue: Catalogue) -> None:
+    members = unpack(render_archive(catalogue, "www", context(), TLS))
+    secret = {
+        name for name, (_, content) in members.items() if b"s3cret-of-www" in content or content == TLS.key
+    }
+    assert secret == {"root/etc/placo/members.conf", "root/etc/placo/tls/key.pem"}
+    for name in secret:
+        entry, _ = members[name]
+        assert (entry.mode, entry.uname, entry.gname) == (0o600, "root", "root")
+
+
+def test_everything_of_the_machine_is_there(catalogue: Catalogue) -> None:
+    members = unpack(render_archive(catalogue, "svn", context(), TLS))
+    assert [name for name in members if name.startswith("hooks/")] == [
+        "hooks/01-apache",
+        "hooks/02-subversion",
+    ]
+    assert members["hooks/02-subversion"][0].mode == 0o755
+    assert members["root/etc/placo/tls/ca.pem"][1] == TLS.ca
+    assert members["root/etc/placo/svn-repository"][1] == b"thesis\n"
+    for software in catalogue.software_of("svn"):
+        assert {f"root{file.target}" for file in software.files} <= set(members)
+
+
+def test_php_is_the_owners_choice(catalogue: Catalogue) -> None:
+    place = "root/etc/apache2/placo.d/php.conf"
+    on = unpack(render_archive(catalogue, "www", context(), TLS))[place][1]
+    off = unpack(render_archive(catalogue, "www", context(options={"web": {"php": False}}), TLS))[place][1]
+    assert b"engine on" in on and b"denied" not in on
+    assert b"engine off" in off and b"denied" in off
+
+
+def test_titles_are_escaped_in_pages(catalogue: Catalogue) -> None:
+    page = unpack(render_archive(catalogue, "www", context(), TLS))[
+        "root/usr/share/placo/site/public/index.html"
+    ][1]
+    assert b"<b>" not in page and "l&#39;été".encode() in page
+
+
+def test_settings_survive_the_shell(catalogue: Catalogue, tmp_path: Path) -> None:
+    nasty = 'a\'b $(touch x) `id` "c"'
+    machine = context()["machine"] | {"hostname": nasty}
+    settings = tmp_path / "settings.env"
+    settings.write_bytes(
+        unpack(render_archive(catalogue, "www", context(machine=machine), TLS))["settings.env"][1]
+    )
+    script = f'. {settings}; printf %s "$PLACO_HOSTNAME"'
+    said = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout == nasty
+    assert {path.name for path in tmp_path.iterdir()} == {"settings.env"}
+
+
+def test_a_name_that_the_context_lacks_is_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ROOT / "catalogue", tmp_path / "catalogue"))
+    (folder / "software/php/files/php.conf.j2").write_text("{{ options.web.colour }}\n", encoding="utf-8")
+    with pytest.raises(Rejected, match=r"software php, files/php\.conf\.j2.*colour"):
+        render_archive(load_catalogue(folder), "www", context(), TLS)
+
+
+def test_secrets_do_not_show_in_representations() -> None:
+    assert "the key" not in repr(TLS)
