@@ -151,7 +151,9 @@ def load(path: Path | None = None) -> Loaded:
     try:
         return Loaded(path, TypeAdapter(SiteConfig).validate_python(data))
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
+        lines = [
+            f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
+        ]
         raise ConfigError("\n".join(lines)) from None
 
 

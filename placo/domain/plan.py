@@ -22,8 +22,41 @@ from placo.domain.quota import Cost
 
 NAMESPACE = UUID("6e2a9c1c-95a4-5b5e-8a53-0c1f5c0e4a11")
 RESERVED_SLUGS = frozenset(
-    "www mail smtp imap pop ftp ns ns1 ns2 dns mx placo portal admin administrator root api edge directory ldap "
-    "localhost test status help support static postmaster hostmaster webmaster abuse autoconfig autodiscover wpad".split()
+    [
+        "www",
+        "mail",
+        "smtp",
+        "imap",
+        "pop",
+        "ftp",
+        "ns",
+        "ns1",
+        "ns2",
+        "dns",
+        "mx",
+        "placo",
+        "portal",
+        "admin",
+        "administrator",
+        "root",
+        "api",
+        "edge",
+        "directory",
+        "ldap",
+        "localhost",
+        "test",
+        "status",
+        "help",
+        "support",
+        "static",
+        "postmaster",
+        "hostmaster",
+        "webmaster",
+        "abuse",
+        "autoconfig",
+        "autodiscover",
+        "wpad",
+    ]
 )
 SLUG_MAX = 32
 """A slug and its longest service suffix must fit a DNS label (63 octets, RFC 1035) and leave room for object names."""

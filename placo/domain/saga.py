@@ -115,7 +115,9 @@ def retire_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
     shared = {"image", "health", "seed-release"}
     kept = [step for step in create_steps(machines) if step.action not in shared]
     ids = {step.id for step in kept}
-    trimmed = [StepSpec(s.id, s.action, s.verb, s.target, tuple(n for n in s.needs if n in ids)) for s in kept]
+    trimmed = [
+        StepSpec(s.id, s.action, s.verb, s.target, tuple(n for n in s.needs if n in ids)) for s in kept
+    ]
     return reverse(trimmed)
 
 

@@ -167,13 +167,19 @@ def _store(acting_user: User, project: Project, plan: Plan, index: int, justific
         days=plan.days,
         plan_hash=plan.hash,
     )
-    auditlog.record(acting_user, "request.submit", plan.slug, request=request.pk, services=list(plan.services))
+    auditlog.record(
+        acting_user, "request.submit", plan.slug, request=request.pk, services=list(plan.services)
+    )
     return request
 
 
 def _open_request(request_id: int) -> Request:
     """The request, locked with its project and platform, if it still waits for a decision."""
-    request = Request.objects.select_for_update().select_related("platform__project", "requester").get(pk=request_id)
+    request = (
+        Request.objects.select_for_update()
+        .select_related("platform__project", "requester")
+        .get(pk=request_id)
+    )
     quota.lock(request.platform.project)
     if request.state != RequestState.SUBMITTED.value:
         raise Conflict(
@@ -205,17 +211,23 @@ def misfits(request: Request) -> list[str]:
 
 
 @transaction.atomic
-def approve_request(*, acting_user: User, request_id: int, plan_hash: str | None = None, comment: str = "") -> Run:
+def approve_request(
+    *, acting_user: User, request_id: int, plan_hash: str | None = None, comment: str = ""
+) -> Run:
     """Start the run that makes the platform. Conflict if it was decided already or the plan no longer fits."""
     access.get_request(acting_user, request_id)
     if not acting_user.is_administrator:
         raise Forbidden(
-            _("Only an administrator can approve a request, and nobody can approve their own without being one."),
+            _(
+                "Only an administrator can approve a request, and nobody can approve their own without being one."
+            ),
             _("An administrator has been shown your request and will decide."),
         )
     request = _open_request(request_id)
     if plan_hash is not None and plan_hash != request.plan_hash:
-        raise Conflict(_("The plan has changed since you looked at it."), _("Read the new plan, then approve it."))
+        raise Conflict(
+            _("The plan has changed since you looked at it."), _("Read the new plan, then approve it.")
+        )
     problems = misfits(request)
     if problems:
         raise Conflict(
@@ -242,7 +254,9 @@ def _decide(request: Request, state: RequestState, acting_user: User, comment: s
     request.state, request.decided_by, request.decided_at = state.value, acting_user, timezone.now()
     request.comment = comment.strip()
     request.save(update_fields=["state", "decided_by", "decided_at", "comment"])
-    auditlog.record(acting_user, f"request.{state.value}", request.platform.slug, request=request.pk, comment=comment)
+    auditlog.record(
+        acting_user, f"request.{state.value}", request.platform.slug, request=request.pk, comment=comment
+    )
 
 
 def _close(request: Request, state: RequestState, acting_user: User, comment: str) -> Request:
@@ -293,7 +307,11 @@ def replan_request(*, acting_user: User, request_id: int) -> Request:
         days=old.days,
         hypervisor=platform.host.hypervisor,
     )
-    platform.host, platform.plan_data, platform.subnet_index = placement.host(plan.host), plan.as_json(), index
+    platform.host, platform.plan_data, platform.subnet_index = (
+        placement.host(plan.host),
+        plan.as_json(),
+        index,
+    )
     platform.save(update_fields=["host", "plan_data", "subnet_index"])
     request.plan_hash = plan.hash
     request.save(update_fields=["plan_hash"])

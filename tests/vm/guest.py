@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +42,9 @@ class Guest:
 
     def run(self, script: str, timeout_s: float = 90) -> Output:
         """Run a bash script as root in the guest."""
-        pid = self._agent(
-            "guest-exec", path="/bin/bash", arg=["-c", script], **{"capture-output": True}
-        )["pid"]
+        pid = self._agent("guest-exec", path="/bin/bash", arg=["-c", script], **{"capture-output": True})[
+            "pid"
+        ]
 
         def ended() -> Any:
             state = self._agent("guest-exec-status", pid=pid)
@@ -72,8 +74,6 @@ class Guest:
 
 def guest(lab: Lab, slug: str, machine: dict[str, Any]) -> Guest:
     """The guest behind a machine as the API describes it."""
-    import tomllib
-
     config = tomllib.loads((lab.root / "placo.toml").read_text())
     host = next(h for h in config["hosts"] if h["name"] == machine["host"])
     namespace = f"{portal_namespace(lab)}-{machine['host']}"
@@ -82,6 +82,4 @@ def guest(lab: Lab, slug: str, machine: dict[str, Any]) -> Guest:
 
 def portal_namespace(lab: Lab) -> str:
     """The namespace of the lab's portal."""
-    import hashlib
-
     return f"placo-{hashlib.sha256(str(lab.root.resolve()).encode()).hexdigest()[:6]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -11,9 +12,11 @@ from deploy.client import Lab, wait_for
 from tests.lab_world import ROOT, Made, World
 from tests.vm.guest import guest
 
+Audit = Callable[[str], list[str]]
+
 
 @pytest.fixture
-def audit(lab: Lab, django_db_blocker: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+def audit(lab: Lab) -> Audit:
     """The world audit, run by the lab's own management command against its own database."""
 
     def run(slug: str) -> list[str]:
@@ -31,11 +34,20 @@ def audit(lab: Lab, django_db_blocker: pytest.FixtureRequest):  # type: ignore[n
     return run
 
 
-def test_retiring_leaves_nothing_behind(lab: Lab, world: World, audit) -> None:  # type: ignore[no-untyped-def]
+def test_retiring_leaves_nothing_behind(lab: Lab, world: World, audit: Audit) -> None:
     gamma = world.ready("gamma")
     www = guest(lab, "gamma", gamma.machine("www"))
     found = "\n".join(audit("gamma"))
-    for kind in ("domain", "volume", "network", "directory entry", "edge route", "certificate", "addresses", "quota"):
+    for kind in (
+        "domain",
+        "volume",
+        "network",
+        "directory entry",
+        "edge route",
+        "certificate",
+        "addresses",
+        "quota",
+    ):
         assert kind in found, f"the audit sees a living platform's {kind}"
     address = gamma.url("web", "/")
     assert lab.get(address).status_code == 200

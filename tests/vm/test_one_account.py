@@ -38,7 +38,9 @@ def test_member_commits_and_checks_out(lab: Lab, alpha: Made, tmp_path: Path) ->
     assert svn(lab, "member", url, "add", f"first/{name}", folder=tmp_path).returncode == 0
     commit = svn(lab, "member", url, "commit", "-m", "a note", "first", folder=tmp_path)
     assert commit.returncode == 0, commit.stderr
-    copy = svn(lab, "member", url, "copy", "-m", "a copy", f"{url}/{name}", f"{url}/copy-{name}", folder=tmp_path)
+    copy = svn(
+        lab, "member", url, "copy", "-m", "a copy", f"{url}/{name}", f"{url}/copy-{name}", folder=tmp_path
+    )
     assert copy.returncode == 0, copy.stderr
     second = svn(lab, "member", url, "checkout", url, "second", folder=tmp_path)
     assert second.returncode == 0, second.stderr

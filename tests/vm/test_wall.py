@@ -111,19 +111,19 @@ def test_guest_with_another_mac_is_not_heard(inside: Guest) -> None:
 def test_machine_account_sees_its_own_people_only(lab: Lab, alpha: Made, beta: Made) -> None:
     from placo import wiring
 
-    machine = wiring_machine(lab, "beta", "www")
+    machine = machine_uuid(lab, "beta", "www")
     password = wiring.machine_secret(machine, "directory")
     base = wiring.site().directory.base
     bind_dn = wiring.directory().machine_dn("beta", "www")
+    namespace = ["ip", "netns", "exec", portal_namespace(lab), "env", f"LDAPTLS_CACERT={lab.ca}"]
+    client = [*namespace, "ldapsearch", "-LLL", "-x", "-H", f"ldaps://{DIRECTORY}:636"]
     with tempfile.NamedTemporaryFile("w") as secret:
         secret.write(password)
         secret.flush()
 
         def search(base_dn: str, *attributes: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
-                ["ip", "netns", "exec", portal_namespace(lab), "env", f"LDAPTLS_CACERT={lab.ca}"]
-                + ["ldapsearch", "-LLL", "-x", "-H", f"ldaps://{DIRECTORY}:636", "-D", bind_dn, "-y", secret.name]
-                + ["-b", base_dn, "(objectClass=*)", *attributes],
+                [*client, "-D", bind_dn, "-y", secret.name, "-b", base_dn, "(objectClass=*)", *attributes],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -138,10 +138,13 @@ def test_machine_account_sees_its_own_people_only(lab: Lab, alpha: Made, beta: M
         assert "userPassword" not in search(f"ou=people,{base}").stdout
 
 
-def wiring_machine(lab: Lab, slug: str, name: str) -> str:
+def machine_uuid(lab: Lab, slug: str, name: str) -> str:
     """The UUID of a machine, as libvirt knows it."""
     where = guest(lab, slug, lab.api("admin")("GET", f"/platforms/{slug}")["machines"][0])
     done = subprocess.run(
-        ["virsh", "-c", where.uri, "domuuid", f"placo-{slug}-{name}"], capture_output=True, text=True, check=True
+        ["virsh", "-c", where.uri, "domuuid", f"placo-{slug}-{name}"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()

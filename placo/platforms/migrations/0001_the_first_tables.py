@@ -9,285 +9,620 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Host',
+            name="Host",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(unique=True)),
-                ('uri', models.CharField(max_length=300)),
-                ('hypervisor', models.CharField(max_length=16)),
-                ('storage_pool', models.CharField(max_length=64)),
-                ('domain_type', models.CharField(max_length=16)),
-                ('enabled', models.BooleanField(default=True)),
-                ('reachable', models.BooleanField(default=False)),
-                ('checked_at', models.DateTimeField(null=True)),
-                ('version', models.CharField(blank=True, max_length=64)),
-                ('memory_mib', models.PositiveIntegerField(default=0)),
-                ('disk_free_gib', models.PositiveIntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.SlugField(unique=True)),
+                ("uri", models.CharField(max_length=300)),
+                ("hypervisor", models.CharField(max_length=16)),
+                ("storage_pool", models.CharField(max_length=64)),
+                ("domain_type", models.CharField(max_length=16)),
+                ("enabled", models.BooleanField(default=True)),
+                ("reachable", models.BooleanField(default=False)),
+                ("checked_at", models.DateTimeField(null=True)),
+                ("version", models.CharField(blank=True, max_length=64)),
+                ("memory_mib", models.PositiveIntegerField(default=0)),
+                ("disk_free_gib", models.PositiveIntegerField(default=0)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Project',
+            name="Project",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(unique=True)),
-                ('title', models.CharField(max_length=200)),
-                ('max_days', models.PositiveIntegerField(default=365)),
-                ('quota_platforms', models.PositiveIntegerField(default=1)),
-                ('quota_machines', models.PositiveIntegerField(default=4)),
-                ('quota_vcpus', models.PositiveIntegerField(default=4)),
-                ('quota_memory_mib', models.PositiveIntegerField(default=4096)),
-                ('quota_disk_gib', models.PositiveIntegerField(default=40)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("slug", models.SlugField(unique=True)),
+                ("title", models.CharField(max_length=200)),
+                ("max_days", models.PositiveIntegerField(default=365)),
+                ("quota_platforms", models.PositiveIntegerField(default=1)),
+                ("quota_machines", models.PositiveIntegerField(default=4)),
+                ("quota_vcpus", models.PositiveIntegerField(default=4)),
+                ("quota_memory_mib", models.PositiveIntegerField(default=4096)),
+                ("quota_disk_gib", models.PositiveIntegerField(default=40)),
             ],
             options={
-                'ordering': ['slug'],
+                "ordering": ["slug"],
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('is_administrator', models.BooleanField(default=False, help_text='member of cn=admins in the directory')),
-                ('is_break_glass', models.BooleanField(default=False, help_text='local account, works without the directory')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                (
+                    "date_joined",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined"),
+                ),
+                (
+                    "is_administrator",
+                    models.BooleanField(default=False, help_text="member of cn=admins in the directory"),
+                ),
+                (
+                    "is_break_glass",
+                    models.BooleanField(
+                        default=False, help_text="local account, works without the directory"
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'abstract': False,
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "abstract": False,
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='ApiToken',
+            name="ApiToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField()),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_tokens",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('actor', models.CharField(max_length=150)),
-                ('verb', models.CharField(max_length=64)),
-                ('subject', models.CharField(max_length=128)),
-                ('detail', models.JSONField(default=dict)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                ("actor", models.CharField(max_length=150)),
+                ("verb", models.CharField(max_length=64)),
+                ("subject", models.CharField(max_length=128)),
+                ("detail", models.JSONField(default=dict)),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['subject', '-id'], name='platforms_a_subject_7fd3c7_idx')],
+                "ordering": ["-id"],
+                "indexes": [models.Index(fields=["subject", "-id"], name="platforms_a_subject_7fd3c7_idx")],
             },
         ),
         migrations.CreateModel(
-            name='Platform',
+            name="Platform",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(unique=True)),
-                ('slug', models.CharField(max_length=32)),
-                ('title', models.CharField(max_length=200)),
-                ('state', models.CharField(choices=[('requested', 'requested'), ('declined', 'declined'), ('creating', 'being created'), ('ready', 'ready'), ('stopping', 'stopping'), ('stopped', 'stopped'), ('starting', 'starting'), ('restarting', 'restarting'), ('retiring', 'being retired'), ('retired', 'retired'), ('failed', 'failed')], max_length=16)),
-                ('plan_data', models.JSONField()),
-                ('subnet_index', models.PositiveIntegerField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('ready_at', models.DateTimeField(null=True)),
-                ('expires_on', models.DateField(null=True)),
-                ('host', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='platforms', to='platforms.host')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='platforms', to='platforms.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("uuid", models.UUIDField(unique=True)),
+                ("slug", models.CharField(max_length=32)),
+                ("title", models.CharField(max_length=200)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("requested", "requested"),
+                            ("declined", "declined"),
+                            ("creating", "being created"),
+                            ("ready", "ready"),
+                            ("stopping", "stopping"),
+                            ("stopped", "stopped"),
+                            ("starting", "starting"),
+                            ("restarting", "restarting"),
+                            ("retiring", "being retired"),
+                            ("retired", "retired"),
+                            ("failed", "failed"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("plan_data", models.JSONField()),
+                ("subnet_index", models.PositiveIntegerField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("ready_at", models.DateTimeField(null=True)),
+                ("expires_on", models.DateField(null=True)),
+                (
+                    "host",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="platforms",
+                        to="platforms.host",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="platforms",
+                        to="platforms.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['slug', '-id'],
+                "ordering": ["slug", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('committed', models.BooleanField(default=False)),
-                ('platforms', models.PositiveIntegerField()),
-                ('machines', models.PositiveIntegerField()),
-                ('vcpus', models.PositiveIntegerField()),
-                ('memory_mib', models.PositiveIntegerField()),
-                ('disk_gib', models.PositiveIntegerField()),
-                ('platform', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='ledger_entry', to='platforms.platform')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ledger', to='platforms.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("committed", models.BooleanField(default=False)),
+                ("platforms", models.PositiveIntegerField()),
+                ("machines", models.PositiveIntegerField()),
+                ("vcpus", models.PositiveIntegerField()),
+                ("memory_mib", models.PositiveIntegerField()),
+                ("disk_gib", models.PositiveIntegerField()),
+                (
+                    "platform",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="ledger_entry",
+                        to="platforms.platform",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ledger",
+                        to="platforms.project",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ProjectOwner',
+            name="ProjectOwner",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(max_length=128)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='owners', to='platforms.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("uid", models.CharField(max_length=128)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="owners",
+                        to="platforms.project",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Request',
+            name="Request",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('submitted', 'waiting for a decision'), ('approved', 'approved'), ('rejected', 'rejected'), ('withdrawn', 'withdrawn')], default='submitted', max_length=16)),
-                ('justification', models.TextField()),
-                ('days', models.PositiveIntegerField()),
-                ('plan_hash', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('decided_at', models.DateTimeField(null=True)),
-                ('comment', models.TextField(blank=True)),
-                ('decided_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to=settings.AUTH_USER_MODEL)),
-                ('platform', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='request', to='platforms.platform')),
-                ('requester', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("submitted", "waiting for a decision"),
+                            ("approved", "approved"),
+                            ("rejected", "rejected"),
+                            ("withdrawn", "withdrawn"),
+                        ],
+                        default="submitted",
+                        max_length=16,
+                    ),
+                ),
+                ("justification", models.TextField()),
+                ("days", models.PositiveIntegerField()),
+                ("plan_hash", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("decided_at", models.DateTimeField(null=True)),
+                ("comment", models.TextField(blank=True)),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "platform",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="request",
+                        to="platforms.platform",
+                    ),
+                ),
+                (
+                    "requester",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('create', 'Creation'), ('retire', 'Retirement'), ('start', 'Start'), ('stop', 'Stop'), ('restart', 'Restart'), ('member', 'Membership')], max_length=16)),
-                ('state', models.CharField(choices=[('running', 'under way'), ('done', 'done'), ('stuck', 'stuck'), ('unwinding', 'being undone'), ('undone', 'undone')], default='running', max_length=16)),
-                ('subject', models.CharField(blank=True, max_length=128)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('fence', models.PositiveBigIntegerField(default=0)),
-                ('version', models.PositiveBigIntegerField(default=1)),
-                ('platform', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='platforms.platform')),
-                ('started_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("create", "Creation"),
+                            ("retire", "Retirement"),
+                            ("start", "Start"),
+                            ("stop", "Stop"),
+                            ("restart", "Restart"),
+                            ("member", "Membership"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("running", "under way"),
+                            ("done", "done"),
+                            ("stuck", "stuck"),
+                            ("unwinding", "being undone"),
+                            ("undone", "undone"),
+                        ],
+                        default="running",
+                        max_length=16,
+                    ),
+                ),
+                ("subject", models.CharField(blank=True, max_length=128)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("fence", models.PositiveBigIntegerField(default=0)),
+                ("version", models.PositiveBigIntegerField(default=1)),
+                (
+                    "platform",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="runs",
+                        to="platforms.platform",
+                    ),
+                ),
+                (
+                    "started_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Step',
+            name="Step",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveIntegerField()),
-                ('name', models.CharField(max_length=128)),
-                ('action', models.CharField(max_length=32)),
-                ('verb', models.CharField(max_length=8)),
-                ('target', models.CharField(blank=True, max_length=128)),
-                ('needs', models.JSONField(default=list)),
-                ('state', models.CharField(choices=[('pending', 'to do'), ('running', 'being done'), ('waiting', 'waiting'), ('done', 'done'), ('failed', 'failed'), ('skipped', 'skipped'), ('undoing', 'being undone'), ('undone', 'undone')], default='pending', max_length=16)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('failures', models.PositiveIntegerField(default=0)),
-                ('error', models.TextField(blank=True)),
-                ('message', models.CharField(blank=True, max_length=300)),
-                ('not_before', models.DateTimeField(null=True)),
-                ('fence', models.PositiveBigIntegerField(null=True)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='platforms.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.PositiveIntegerField()),
+                ("name", models.CharField(max_length=128)),
+                ("action", models.CharField(max_length=32)),
+                ("verb", models.CharField(max_length=8)),
+                ("target", models.CharField(blank=True, max_length=128)),
+                ("needs", models.JSONField(default=list)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "to do"),
+                            ("running", "being done"),
+                            ("waiting", "waiting"),
+                            ("done", "done"),
+                            ("failed", "failed"),
+                            ("skipped", "skipped"),
+                            ("undoing", "being undone"),
+                            ("undone", "undone"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("failures", models.PositiveIntegerField(default=0)),
+                ("error", models.TextField(blank=True)),
+                ("message", models.CharField(blank=True, max_length=300)),
+                ("not_before", models.DateTimeField(null=True)),
+                ("fence", models.PositiveBigIntegerField(null=True)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="steps", to="platforms.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='JournalEntry',
+            name="JournalEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('event', models.CharField(max_length=16)),
-                ('fence', models.PositiveBigIntegerField(null=True)),
-                ('message', models.TextField(blank=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='journal', to='platforms.run')),
-                ('step', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='journal', to='platforms.step')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                ("event", models.CharField(max_length=16)),
+                ("fence", models.PositiveBigIntegerField(null=True)),
+                ("message", models.TextField(blank=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="journal",
+                        to="platforms.run",
+                    ),
+                ),
+                (
+                    "step",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="journal",
+                        to="platforms.step",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(max_length=128)),
-                ('name', models.CharField(max_length=200)),
-                ('owner', models.BooleanField(default=False)),
-                ('wanted', models.BooleanField(default=True)),
-                ('settled', models.BooleanField(default=False)),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('added_at', models.DateTimeField(auto_now_add=True)),
-                ('platform', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='platforms.platform')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("uid", models.CharField(max_length=128)),
+                ("name", models.CharField(max_length=200)),
+                ("owner", models.BooleanField(default=False)),
+                ("wanted", models.BooleanField(default=True)),
+                ("settled", models.BooleanField(default=False)),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("added_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "platform",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to="platforms.platform",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-owner', 'name'],
-                'constraints': [models.UniqueConstraint(fields=('platform', 'uid'), name='one_membership_per_person')],
+                "ordering": ["-owner", "name"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("platform", "uid"), name="one_membership_per_person")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Machine',
+            name="Machine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=32)),
-                ('uuid', models.UUIDField(unique=True)),
-                ('address', models.GenericIPAddressField(protocol='IPv4')),
-                ('state', models.CharField(default='planned', max_length=16)),
-                ('answer', models.CharField(blank=True, max_length=200)),
-                ('seen_at', models.DateTimeField(null=True)),
-                ('platform', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='machines', to='platforms.platform')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=32)),
+                ("uuid", models.UUIDField(unique=True)),
+                ("address", models.GenericIPAddressField(protocol="IPv4")),
+                ("state", models.CharField(default="planned", max_length=16)),
+                ("answer", models.CharField(blank=True, max_length=200)),
+                ("seen_at", models.DateTimeField(null=True)),
+                (
+                    "platform",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="machines",
+                        to="platforms.platform",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
-                'constraints': [models.UniqueConstraint(fields=('platform', 'name'), name='one_machine_per_name')],
+                "ordering": ["id"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("platform", "name"), name="one_machine_per_name")
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='platform',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['retired', 'declined', 'failed']), _negated=True), fields=('slug',), name='one_living_platform_per_slug'),
+            model_name="platform",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["retired", "declined", "failed"]), _negated=True),
+                fields=("slug",),
+                name="one_living_platform_per_slug",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='platform',
-            constraint=models.UniqueConstraint(fields=('subnet_index',), name='one_platform_per_subnet'),
+            model_name="platform",
+            constraint=models.UniqueConstraint(fields=("subnet_index",), name="one_platform_per_subnet"),
         ),
         migrations.AddConstraint(
-            model_name='projectowner',
-            constraint=models.UniqueConstraint(fields=('project', 'uid'), name='one_row_per_owner'),
+            model_name="projectowner",
+            constraint=models.UniqueConstraint(fields=("project", "uid"), name="one_row_per_owner"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['state'], name='platforms_r_state_5806ad_idx'),
+            model_name="run",
+            index=models.Index(fields=["state"], name="platforms_r_state_5806ad_idx"),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['stuck', 'running', 'unwinding']), models.Q(('kind', 'member'), _negated=True)), fields=('platform',), name='one_life_cycle_run_at_a_time'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state__in", ["stuck", "running", "unwinding"]),
+                    models.Q(("kind", "member"), _negated=True),
+                ),
+                fields=("platform",),
+                name="one_life_cycle_run_at_a_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['stuck', 'running', 'unwinding']), ('kind', 'member')), fields=('platform', 'subject'), name='one_run_per_membership'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["stuck", "running", "unwinding"]), ("kind", "member")),
+                fields=("platform", "subject"),
+                name="one_run_per_membership",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.UniqueConstraint(fields=('run', 'name'), name='one_step_per_name'),
+            model_name="step",
+            constraint=models.UniqueConstraint(fields=("run", "name"), name="one_step_per_name"),
         ),
     ]

@@ -13,7 +13,9 @@ class User(AbstractUser):
     """Somebody who logged in. `username` is the uid in the directory; roles are copied from it at each login."""
 
     is_administrator = models.BooleanField(default=False, help_text=_("member of cn=admins in the directory"))
-    is_break_glass = models.BooleanField(default=False, help_text=_("local account, works without the directory"))
+    is_break_glass = models.BooleanField(
+        default=False, help_text=_("local account, works without the directory")
+    )
 
     @property
     def display_name(self) -> str:

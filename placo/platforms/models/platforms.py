@@ -56,7 +56,9 @@ class Platform(models.Model):
     title = models.CharField(max_length=200)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="platforms")
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="platforms")
-    state = models.CharField(max_length=16, choices=[(s.value, label) for s, label in PLATFORM_LABELS.items()])
+    state = models.CharField(
+        max_length=16, choices=[(s.value, label) for s, label in PLATFORM_LABELS.items()]
+    )
     plan_data = models.JSONField()
     subnet_index = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -67,7 +69,9 @@ class Platform(models.Model):
         ordering = ["slug", "-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["slug"], condition=~Q(state__in=[s.value for s in ENDED]), name="one_living_platform_per_slug"
+                fields=["slug"],
+                condition=~Q(state__in=[s.value for s in ENDED]),
+                name="one_living_platform_per_slug",
             ),
             models.UniqueConstraint(fields=["subnet_index"], name="one_platform_per_subnet"),
         ]

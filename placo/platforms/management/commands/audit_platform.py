@@ -12,7 +12,9 @@ from placo.services.audit import audit_platform
 
 
 class Command(BaseCommand):
-    help = "List domains, volumes, networks, directory entries, edge routes, certificates, addresses and quota."
+    help = (
+        "List domains, volumes, networks, directory entries, edge routes, certificates, addresses and quota."
+    )
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("slug")

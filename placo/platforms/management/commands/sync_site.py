@@ -18,7 +18,9 @@ class Command(BaseCommand):
     help = "Copy hosts and projects from the site configuration; create the break-glass administrator if asked to."
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("--break-glass-password-file", help="file with the password of the local administrator")
+        parser.add_argument(
+            "--break-glass-password-file", help="file with the password of the local administrator"
+        )
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,7 +36,11 @@ class Command(BaseCommand):
                 },
             )
         for project in site.projects:
-            quota = {f"quota_{name}": value for name, value in vars(project.quota).items() if not name.startswith("_")}
+            quota = {
+                f"quota_{name}": value
+                for name, value in vars(project.quota).items()
+                if not name.startswith("_")
+            }
             Project.objects.get_or_create(
                 slug=project.slug, defaults={"title": project.title, "max_days": project.max_days, **quota}
             )
