@@ -24,7 +24,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     return {
-        "site_name": settings.SITE.site.name,
+        "portal_name": settings.SITE.site.name,
         "section": name.split("-")[0],
         "waiting_requests": SimpleLazyObject(waiting),
     }

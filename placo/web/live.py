@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth import aget_user
+from django.contrib.auth import get_user
 from django.db import DatabaseError, close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -189,7 +189,7 @@ def _let_go() -> None:
 @require_GET
 async def events(request: HttpRequest, run_id: int) -> HttpResponseBase:
     """The run's events until it ends."""
-    user = await aget_user(request)
+    user = await sync_to_async(get_user)(request)
     if not isinstance(user, User):
         return HttpResponse(status=403)
     viewer = Viewer(user, run_id, get_language() or "en", await sync_to_async(get_token)(request))

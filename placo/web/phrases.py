@@ -146,10 +146,18 @@ def _words(action: str) -> StepWords:
     return STEPS.get(action, StepWords(action, action, action, ""))
 
 
+def _target(step: Any) -> str:
+    """What a step is about, without the hash at the end of an image's name."""
+    target = str(step.target)
+    return target.removeprefix("placo-").rpartition("-")[0] or target if step.action == "image" else target
+
+
 def step_word(step: Any) -> str:
     """What a step is about; "off" and "on" where one run does both."""
     if step.action == "power":
         return _("off") if step.verb == Verb.REMOVE.value else _("on")
+    if step.action == "image":
+        return f"{_words(step.action).noun} {_target(step)}"
     return str(_words(step.action).noun)
 
 
@@ -160,7 +168,7 @@ def sentence(step: Any) -> str:
         verb = verb.inverse
     words = _words(step.action)
     text = words.doing if verb is Verb.ENSURE else words.undoing
-    return str(text) % {"target": step.target}
+    return str(text) % {"target": _target(step)}
 
 
 def meaning(step: Any) -> str:
