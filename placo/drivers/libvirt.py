@@ -17,7 +17,7 @@ import libvirt
 from placo.drivers import libvirt_xml as xml
 from placo.drivers import volumes
 from placo.drivers.connection import SharedConnection
-from placo.drivers.libvirt_codes import ErrorCode, contract_error, power_of
+from placo.drivers.libvirt_codes import ErrorCode, contract_error, fine_if, power_of
 from placo.drivers.ports import (
     DomainInfo,
     DomainSpec,
@@ -73,16 +73,6 @@ def _is_alive(connection: libvirt.virConnect) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _fine_if(*codes: ErrorCode) -> Iterator[None]:
-    """libvirt's errors with these codes mean that somebody else was faster, or that there is nothing to do."""
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in codes:
-            raise
-
-
 def _guarded(
     method: Callable[Concatenate[LibvirtHypervisor, _P], _R],
 ) -> Callable[Concatenate[LibvirtHypervisor, _P], _R]:
@@ -121,7 +111,7 @@ class _Pool:
         return pool
 
     def find(self, volume: str) -> volumes.VolumeState | None:
-        with _fine_if(ErrorCode.NO_STORAGE_VOL):
+        with fine_if(ErrorCode.NO_STORAGE_VOL):
             return xml.volume_state(self._lookup(volume).XMLDesc())
         return None
 
@@ -146,7 +136,7 @@ class _Pool:
         self._lookup(volume).resize(capacity)  # QEMU's lock refuses it while a guest runs on it
 
     def delete(self, volume: str) -> None:
-        with _fine_if(ErrorCode.NO_STORAGE_VOL):
+        with fine_if(ErrorCode.NO_STORAGE_VOL):
             self._lookup(volume).delete()
 
     def read(self, volume: str, length: int) -> bytes:
@@ -236,7 +226,7 @@ class LibvirtHypervisor:
         autostarted = {domain.UUIDString() for domain in bulk}
         domains = []
         for domain, state in stats:
-            with _fine_if(ErrorCode.NO_DOMAIN):
+            with fine_if(ErrorCode.NO_DOMAIN):
                 uuid = domain.UUIDString()
                 domains.append(
                     DomainInfo(
@@ -257,7 +247,7 @@ class LibvirtHypervisor:
         # There is no bulk call for metadata, so each domain is asked once in the life of this driver.
         if uuid not in self._platforms:
             found = None
-            with _fine_if(ErrorCode.NO_DOMAIN_METADATA):
+            with fine_if(ErrorCode.NO_DOMAIN_METADATA):
                 metadata = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml.PLACO_NAMESPACE)
                 found = xml.platform_of(metadata)
             self._platforms[uuid] = found
@@ -267,7 +257,7 @@ class LibvirtHypervisor:
     def ensure_network(self, spec: NetworkSpec) -> None:
         connection = self.connection.get()
         network = None
-        with _fine_if(ErrorCode.NO_NETWORK):
+        with fine_if(ErrorCode.NO_NETWORK):
             network = connection.networkLookupByName(spec.name)
         if network is not None and network.UUIDString() != spec.uuid:
             raise Rejected(f"{self.name}: another network {spec.name} ({network.UUIDString()}) exists")
@@ -294,10 +284,10 @@ class LibvirtHypervisor:
 
     @_guarded
     def remove_network(self, name: str) -> None:
-        with _fine_if(ErrorCode.NO_NETWORK):
+        with fine_if(ErrorCode.NO_NETWORK):
             network = self.connection.get().networkLookupByName(name)
             if network.isActive():
-                with _fine_if(ErrorCode.OPERATION_INVALID):  # somebody else was faster
+                with fine_if(ErrorCode.OPERATION_INVALID):  # somebody else was faster
                     network.destroy()
             if network.isPersistent():
                 network.undefine()
@@ -332,7 +322,7 @@ class LibvirtHypervisor:
             (connection.lookupByName, spec.name),
             (connection.lookupByUUIDString, spec.uuid),
         ):
-            with _fine_if(ErrorCode.NO_DOMAIN):
+            with fine_if(ErrorCode.NO_DOMAIN):
                 found = look_up(key)
                 if (found.name(), found.UUIDString()) != (spec.name, spec.uuid):
                     raise Rejected(f"{self.name}: domain {found.name()} ({found.UUIDString()}) exists")
@@ -346,7 +336,7 @@ class LibvirtHypervisor:
     def start_domain(self, uuid: str) -> None:
         domain = self._domain(uuid)
         if not domain.isActive():
-            with _fine_if(ErrorCode.OPERATION_INVALID):  # started in the meantime
+            with fine_if(ErrorCode.OPERATION_INVALID):  # started in the meantime
                 domain.create()
         if power_of(domain.state()[0]) is Power.PAUSED:
             domain.resume()
@@ -354,10 +344,10 @@ class LibvirtHypervisor:
 
     @_guarded
     def shutdown_domain(self, uuid: str) -> Power:
-        with _fine_if(ErrorCode.NO_DOMAIN):
+        with fine_if(ErrorCode.NO_DOMAIN):
             domain = self._domain(uuid)
             domain.setAutostart(0)
-            with _fine_if(ErrorCode.OPERATION_INVALID):  # not running
+            with fine_if(ErrorCode.OPERATION_INVALID):  # not running
                 # Through the agent libvirt would wait a minute for the guest to go.
                 domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
             return power_of(domain.state()[0])
@@ -365,20 +355,20 @@ class LibvirtHypervisor:
 
     @_guarded
     def kill_domain(self, uuid: str) -> None:
-        with _fine_if(ErrorCode.NO_DOMAIN, ErrorCode.OPERATION_INVALID):  # gone, not running
+        with fine_if(ErrorCode.NO_DOMAIN, ErrorCode.OPERATION_INVALID):  # gone, not running
             domain = self._domain(uuid)
             domain.setAutostart(0)
             domain.destroy()
 
     @_guarded
     def power(self, uuid: str) -> Power:
-        with _fine_if(ErrorCode.NO_DOMAIN):
+        with fine_if(ErrorCode.NO_DOMAIN):
             return power_of(self._domain(uuid).state()[0])
         return Power.MISSING
 
     @_guarded
     def detach_seed(self, uuid: str, seed_volume: str) -> bool:
-        with _fine_if(ErrorCode.NO_DOMAIN):
+        with fine_if(ErrorCode.NO_DOMAIN):
             domain = self._domain(uuid)
             disk = xml.disk_with_file(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), seed_volume)
             if disk is not None:
@@ -391,9 +381,9 @@ class LibvirtHypervisor:
 
     @_guarded
     def remove_domain(self, uuid: str) -> None:
-        with _fine_if(ErrorCode.NO_DOMAIN):
+        with fine_if(ErrorCode.NO_DOMAIN):
             domain = self._domain(uuid)
-            with _fine_if(ErrorCode.OPERATION_INVALID):  # not running
+            with fine_if(ErrorCode.OPERATION_INVALID):  # not running
                 domain.destroy()
             domain.undefineFlags(_UNDEFINE)
         self._platforms.pop(uuid, None)

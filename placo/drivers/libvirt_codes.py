@@ -85,3 +85,19 @@ def contract_error(code: int | None) -> type[DriverError]:
 def power_of(state: int) -> Power:
     """virDomainState; crashed and shut off are both stopped."""
     return _POWERS.get(state, Power.STOPPED)
+
+
+class _FineIf:
+    def __init__(self, codes: tuple[ErrorCode, ...]) -> None:
+        self._codes = codes
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        number_of = getattr(error, "get_error_code", None)  # what libvirtError has
+        return number_of is not None and number_of() in self._codes
+
+
+def fine_if(*codes: ErrorCode) -> _FineIf:
+    """A `with` that leaves at libvirt's errors of these codes: somebody was faster, or there is nothing to do."""
+    return _FineIf(codes)

@@ -27,6 +27,7 @@ _ROOT_PORTS = 11
 
 _PLACO = ElementMaker(namespace=PLACO_NAMESPACE, nsmap={"placo": PLACO_NAMESPACE})
 _DNSMASQ = ElementMaker(namespace=DNSMASQ_NAMESPACE)
+_NETWORK = ElementMaker(nsmap={"dnsmasq": DNSMASQ_NAMESPACE})
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def network_xml(spec: NetworkSpec) -> str:
     Only reserved machines get an address, and names that dnsmasq does not know itself are not asked for anywhere
     (``no-resolv``): libvirt has no element for that.
     """
-    network = E.network(
+    network = _NETWORK.network(
         E.name(spec.name),
         E.uuid(spec.uuid),
         E.forward(mode="open"),
@@ -190,9 +191,7 @@ def network_xml(spec: NetworkSpec) -> str:
         ),
         _DNSMASQ.options(_DNSMASQ.option(value="no-resolv")),
     )
-    holder = etree.Element("network", nsmap={"dnsmasq": DNSMASQ_NAMESPACE})
-    holder.extend(network)
-    return _text(holder)
+    return _text(network)
 
 
 def _lease(lease: Lease) -> etree._Element:
