@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,8 @@ class World:
     def faults(self) -> dict[str, Faults]:
         """Every place where something can go wrong, by the name of the operation that a step calls there."""
         host = self.hosts["h1"].faults
-        operations = (
-            "ensure_network ensure_image ensure_overlay ensure_volume ensure_content ensure_domain start_domain detach_seed"
-        ).split()
-        found = dict.fromkeys(operations, host)
+        disks = ("ensure_image", "ensure_overlay", "ensure_volume", "ensure_content")
+        found = dict.fromkeys((*disks, "ensure_network", "ensure_domain", "start_domain", "detach_seed"), host)
         found |= dict.fromkeys(("ensure_platform", "ensure_machine_account"), self.directory.faults)
         return found | {"ensure_site": self.edge.faults, "issue": self.authority.faults}
 
@@ -129,7 +128,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
     world.prober.answers = _Answers()
     monkeypatch.setattr(wiring, "hypervisor", lambda name, *rest: world.hosts[name])
     for name in ("directory", "edge", "authority", "prober", "images"):
-        monkeypatch.setattr(wiring, name, lambda made=getattr(world, name): made)
+        monkeypatch.setattr(wiring, name, partial(getattr, world, name))
     monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
     return world
 
@@ -140,7 +139,7 @@ class _Answers(dict[str, int]):
     def get(self, host: str, default: int = 0) -> int:  # type: ignore[override]
         if host in self or default == 404:
             return super().get(host, default)
-        label = host.split(".")[0]
+        label = host.partition(".")[0]
         for machine in wiring.catalogue().machines.values():
             if label.endswith(machine.probe.host.removeprefix("{slug}")):
                 return machine.probe.expect_status[0]

@@ -104,7 +104,7 @@ def submit_request(
     with check_into(errors):
         justification = check_text("justification", justification, limit=4000)
     with check_into(errors):
-        title = check_text("title", title or slug, limit=200)
+        title = check_text("title", title, limit=200) if title.strip() else ""
     if errors:
         raise InvalidInput(errors)
     try:
@@ -117,7 +117,7 @@ def submit_request(
             plan, index = _plan(
                 platform_uuid=uuid4(),
                 slug=slug,
-                title=title,
+                title=title or slug,
                 project=project,
                 services=chosen,
                 options=checked_options,

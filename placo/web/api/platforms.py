@@ -6,7 +6,7 @@ from typing import Annotated
 
 from django.db.models import Q
 from django.http import HttpResponse
-from ninja import Query, Router
+from ninja import Query, Router, Status
 from pydantic import Field
 
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind
@@ -58,32 +58,34 @@ def show_platform(request: Caller, slug: str) -> PlatformOut:
 @router.delete(
     "/platforms/{slug}", response={202: RunStarted, **ERRORS}, summary="Retire a platform for good"
 )
-def retire_platform(request: Caller, slug: str) -> tuple[int, RunStarted]:
+def retire_platform(request: Caller, slug: str) -> Status[RunStarted]:
     """Removes its machines with all their data, its directory entries, addresses and certificates. Cannot be undone."""
-    return 202, RunStarted(
-        run_id=platforms.retire_platform(acting_user=request.auth, slug=slug, confirm=slug).pk
+    return Status(
+        202,
+        RunStarted(run_id=platforms.retire_platform(acting_user=request.auth, slug=slug, confirm=slug).pk),
     )
 
 
 @router.post("/platforms/{slug}/actions/{action}", response={202: RunStarted, **ERRORS}, summary="Power")
-def power_platform(request: Caller, slug: str, action: str) -> tuple[int, RunStarted]:
+def power_platform(request: Caller, slug: str, action: str) -> Status[RunStarted]:
     """`action` is start, stop or restart, for all machines of the platform."""
-    return 202, RunStarted(
-        run_id=platforms.power_platform(acting_user=request.auth, slug=slug, action=action).pk
+    return Status(
+        202,
+        RunStarted(run_id=platforms.power_platform(acting_user=request.auth, slug=slug, action=action).pk),
     )
 
 
-def _member(row: Membership) -> tuple[int, MemberOut]:
+def _member(row: Membership) -> Status[MemberOut]:
     """200 when the directory already says so, else 202 and the run that makes it so."""
     if row.settled:
-        return 200, member_out(row)
+        return Status(200, member_out(row))
     active = Run.objects.filter(
         platform=row.platform_id,
         kind=RunKind.MEMBER.value,
         subject=row.uid,
         state__in=[s.value for s in ACTIVE_RUNS],
     )
-    return 202, member_out(row, active.values_list("pk", flat=True).first())
+    return Status(202, member_out(row, active.values_list("pk", flat=True).first()))
 
 
 @router.get("/platforms/{slug}/members", response={200: list[MemberOut], **ERRORS}, summary="Members")
@@ -98,7 +100,7 @@ def list_members(request: Caller, slug: str) -> list[MemberOut]:
     response={200: MemberOut, 202: MemberOut, **ERRORS},
     summary="Add a member",
 )
-def add_member(request: Caller, slug: str, uid: str) -> tuple[int, MemberOut]:
+def add_member(request: Caller, slug: str, uid: str) -> Status[MemberOut]:
     """Lets a person of the directory use the platform; adding twice is harmless."""
     return _member(members.add_member(acting_user=request.auth, slug=slug, uid=uid))
 
@@ -108,6 +110,6 @@ def add_member(request: Caller, slug: str, uid: str) -> tuple[int, MemberOut]:
     response={200: MemberOut, 202: MemberOut, **ERRORS},
     summary="Remove a member",
 )
-def remove_member(request: Caller, slug: str, uid: str) -> tuple[int, MemberOut]:
+def remove_member(request: Caller, slug: str, uid: str) -> Status[MemberOut]:
     """Refuses the person from now on, everywhere on the platform. Owners of the project stay."""
     return _member(members.remove_member(acting_user=request.auth, slug=slug, uid=uid))

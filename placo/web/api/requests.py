@@ -6,12 +6,14 @@ from typing import Annotated
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from ninja import Query, Router
+from django.utils.translation import gettext as _
+from ninja import Query, Router, Status
 from pydantic import Field
 
 from placo.domain.lifecycle import RequestState
 from placo.platforms.models import Request
 from placo.services import access, requests
+from placo.services.errors import InvalidInput
 from placo.web.api.auth import Caller
 from placo.web.api.pages import Page, page_of
 from placo.web.api.schemas import Problem, RunStarted
@@ -47,8 +49,10 @@ def _shown(request: Request) -> RequestOut:
 
 
 @router.post("/requests", response={201: RequestOut, **ERRORS}, summary="Ask for a platform")
-def submit_request(request: Caller, body: RequestIn) -> tuple[int, RequestOut]:
+def submit_request(request: Caller, body: RequestIn) -> Status[RequestOut]:
     """Checks everything, freezes the plan and reserves quota, addresses and the name. An administrator decides."""
+    if not access.projects_named(request.auth, body.project).exists():
+        raise InvalidInput({"project": [_("You own no project of this name.")]})
     made = requests.submit_request(
         acting_user=request.auth,
         project_slug=body.project,
@@ -60,7 +64,7 @@ def submit_request(request: Caller, body: RequestIn) -> tuple[int, RequestOut]:
         options=body.options,
         hypervisor=body.hypervisor,
     )
-    return 201, request_out(made)
+    return Status(201, request_out(made))
 
 
 @router.get("/requests", response={200: list[RequestSummary], **ERRORS}, summary="Requests, the newest first")

@@ -6,7 +6,7 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from ninja import Router
+from ninja import Router, Status
 
 from placo.platforms.models import User
 from placo.services import accounts
@@ -37,13 +37,13 @@ class LockedOut(ServiceError):
     response={201: TokenOut, 401: Problem, 429: Problem, 503: Problem},
     summary="Log in and get a bearer token",
 )
-def create_token(request: HttpRequest) -> tuple[int, TokenOut]:
+def create_token(request: HttpRequest) -> Status[TokenOut]:
     """HTTP basic with the account and password of the directory. Repeated failures lock the account out for a while."""
     uid, password = request.auth  # type: ignore[attr-defined]  # set by django-ninja from `Basic`
     user = authenticate(request=request, username=uid, password=password)
     if isinstance(user, User):
         token = accounts.issue_token(acting_user=user)
-        return 201, TokenOut(token=token, uid=user.username, days=accounts.TOKEN_DAYS)
+        return Status(201, TokenOut(token=token, uid=user.username, days=accounts.TOKEN_DAYS))
     if getattr(request, "axes_locked_out", False):
         request.axes_locked_out = False  # type: ignore[attr-defined]  # else its middleware answers with a page
         raise LockedOut(
