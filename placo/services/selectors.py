@@ -86,7 +86,7 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
     for name in catalogue.machines_of(s.id for s in chosen):
         m = catalogue.machines[name]
         machines.append(
-            (name, m.title, Cost(0, 1, m.vcpus, m.memory_mib, m.system_disk_gib + m.data_volume_gib))
+            (name, m.title, Cost(0, 0, m.vcpus, m.memory_mib, m.system_disk_gib + m.data_volume_gib))
         )
     addresses = []
     for service in chosen:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as __
+from django.utils.translation import gettext_lazy
 
 from placo.domain.lifecycle import RunKind, RunState
 from placo.domain.saga import Verb
@@ -25,51 +25,51 @@ class Look:
 _BUSY = "placo-turn"
 LOOKS: dict[str, Look] = {
     # machines
-    "planned": Look("secondary", "circle-dashed", __("not there yet")),
-    "starting": Look("azure", "loader-2", __("starting"), _BUSY),
-    "answering": Look("green", "circle-check", __("answering")),
-    "stopping": Look("azure", "loader-2", __("stopping"), _BUSY),
-    "stopped": Look("secondary", "player-stop", __("stopped")),
-    "silent": Look("red", "alert-triangle", __("not answering")),
-    "gone": Look("secondary", "circle-off", __("gone")),
+    "planned": Look("secondary", "circle-dashed", gettext_lazy("not there yet")),
+    "starting": Look("azure", "loader-2", gettext_lazy("starting"), _BUSY),
+    "answering": Look("green", "circle-check", gettext_lazy("answering")),
+    "stopping": Look("azure", "loader-2", gettext_lazy("stopping"), _BUSY),
+    "stopped": Look("secondary", "player-stop", gettext_lazy("stopped")),
+    "silent": Look("red", "alert-triangle", gettext_lazy("not answering")),
+    "gone": Look("secondary", "circle-off", gettext_lazy("gone")),
     # platforms and requests
-    "requested": Look("yellow", "hourglass", __("requested")),
-    "submitted": Look("yellow", "hourglass", __("waiting for a decision")),
-    "approved": Look("green", "circle-check", __("approved")),
-    "rejected": Look("red", "circle-x", __("rejected")),
-    "withdrawn": Look("secondary", "arrow-back-up", __("withdrawn")),
-    "declined": Look("secondary", "circle-x", __("declined")),
-    "creating": Look("azure", "loader-2", __("being created"), _BUSY),
-    "ready": Look("green", "circle-check", __("ready")),
-    "restarting": Look("azure", "loader-2", __("restarting"), _BUSY),
-    "retiring": Look("orange", "loader-2", __("being retired"), _BUSY),
-    "retired": Look("secondary", "archive", __("retired")),
+    "requested": Look("yellow", "hourglass", gettext_lazy("requested")),
+    "submitted": Look("yellow", "hourglass", gettext_lazy("waiting for a decision")),
+    "approved": Look("green", "circle-check", gettext_lazy("approved")),
+    "rejected": Look("red", "circle-x", gettext_lazy("rejected")),
+    "withdrawn": Look("secondary", "arrow-back-up", gettext_lazy("withdrawn")),
+    "declined": Look("secondary", "circle-x", gettext_lazy("declined")),
+    "creating": Look("azure", "loader-2", gettext_lazy("being created"), _BUSY),
+    "ready": Look("green", "circle-check", gettext_lazy("ready")),
+    "restarting": Look("azure", "loader-2", gettext_lazy("restarting"), _BUSY),
+    "retiring": Look("orange", "loader-2", gettext_lazy("being retired"), _BUSY),
+    "retired": Look("secondary", "archive", gettext_lazy("retired")),
     # runs and steps
-    "running": Look("azure", "loader-2", __("under way"), _BUSY),
-    "pending": Look("secondary", "circle-dashed", __("to do")),
-    "waiting": Look("azure", "hourglass", __("waiting")),
-    "done": Look("green", "circle-check", __("done")),
-    "failed": Look("red", "alert-triangle", __("failed")),
-    "stuck": Look("red", "alert-triangle", __("stuck")),
-    "skipped": Look("secondary", "player-skip-forward", __("skipped")),
-    "undoing": Look("orange", "arrow-back-up", __("being undone")),
-    "unwinding": Look("orange", "arrow-back-up", __("being undone")),
-    "undone": Look("secondary", "arrow-back-up", __("undone")),
+    "running": Look("azure", "loader-2", gettext_lazy("under way"), _BUSY),
+    "pending": Look("secondary", "circle-dashed", gettext_lazy("to do")),
+    "waiting": Look("azure", "hourglass", gettext_lazy("waiting")),
+    "done": Look("green", "circle-check", gettext_lazy("done")),
+    "failed": Look("red", "alert-triangle", gettext_lazy("failed")),
+    "stuck": Look("red", "alert-triangle", gettext_lazy("stuck")),
+    "skipped": Look("secondary", "player-skip-forward", gettext_lazy("skipped")),
+    "undoing": Look("orange", "arrow-back-up", gettext_lazy("being undone")),
+    "unwinding": Look("orange", "arrow-back-up", gettext_lazy("being undone")),
+    "undone": Look("secondary", "arrow-back-up", gettext_lazy("undone")),
     # people and hosts
-    "member": Look("green", "circle-check", __("member")),
-    "adding": Look("azure", "loader-2", __("being added…"), _BUSY),
-    "removing": Look("orange", "loader-2", __("being removed…"), _BUSY),
-    "reachable": Look("green", "circle-check", __("answers")),
-    "unreachable": Look("red", "alert-triangle", __("does not answer")),
-    "unknown": Look("secondary", "help-circle", __("not asked yet")),
+    "member": Look("green", "circle-check", gettext_lazy("member")),
+    "adding": Look("azure", "loader-2", gettext_lazy("being added…"), _BUSY),
+    "removing": Look("orange", "loader-2", gettext_lazy("being removed…"), _BUSY),
+    "reachable": Look("green", "circle-check", gettext_lazy("answers")),
+    "unreachable": Look("red", "alert-triangle", gettext_lazy("does not answer")),
+    "unknown": Look("secondary", "help-circle", gettext_lazy("not asked yet")),
 }
 
 RESOURCES = {
-    "platforms": __("Platforms"),
-    "machines": __("Machines"),
-    "vcpus": __("Processors"),
-    "memory_mib": __("Memory"),
-    "disk_gib": __("Disk"),
+    "platforms": gettext_lazy("Platforms"),
+    "machines": gettext_lazy("Machines"),
+    "vcpus": gettext_lazy("Processors"),
+    "memory_mib": gettext_lazy("Memory"),
+    "disk_gib": gettext_lazy("Disk"),
 }
 
 
@@ -88,55 +88,85 @@ class StepWords:
     meaning: object
 
 
-_HOST = __("The host may be busy, full or unreachable.")
-_DIRECTORY = __("The directory may be unreachable or may have refused the entry.")
+_HOST = gettext_lazy("The host may be busy, full or unreachable.")
+_DIRECTORY = gettext_lazy("The directory may be unreachable or may have refused the entry.")
 STEPS: dict[str, StepWords] = {
-    "network": StepWords(__("network"), __("Making the platform's own network"), __("Removing the network"), _HOST),
+    "network": StepWords(
+        gettext_lazy("network"),
+        gettext_lazy("Making the platform's own network"),
+        gettext_lazy("Removing the network"),
+        _HOST,
+    ),
     "directory": StepWords(
-        __("directory"), __("Making room in the directory"), __("Clearing the directory"), _DIRECTORY
+        gettext_lazy("directory"),
+        gettext_lazy("Making room in the directory"),
+        gettext_lazy("Clearing the directory"),
+        _DIRECTORY,
     ),
     "image": StepWords(
-        __("image"), __("Bringing the image %(target)s to the host"), __("Letting go of the image"), _HOST
+        gettext_lazy("image"),
+        gettext_lazy("Bringing the image %(target)s to the host"),
+        gettext_lazy("Letting go of the image"),
+        _HOST,
     ),
     "system-disk": StepWords(
-        __("disk"), __("Cloning the disk of %(target)s"), __("Deleting the disk of %(target)s"), _HOST
+        gettext_lazy("disk"),
+        gettext_lazy("Cloning the disk of %(target)s"),
+        gettext_lazy("Deleting the disk of %(target)s"),
+        _HOST,
     ),
     "data-volume": StepWords(
-        __("data"), __("Making the data volume of %(target)s"), __("Deleting the data of %(target)s"), _HOST
+        gettext_lazy("data"),
+        gettext_lazy("Making the data volume of %(target)s"),
+        gettext_lazy("Deleting the data of %(target)s"),
+        _HOST,
     ),
     "account": StepWords(
-        __("account"),
-        __("Giving %(target)s an account in the directory"),
-        __("Closing the account of %(target)s"),
+        gettext_lazy("account"),
+        gettext_lazy("Giving %(target)s an account in the directory"),
+        gettext_lazy("Closing the account of %(target)s"),
         _DIRECTORY,
     ),
     "seed": StepWords(
-        __("settings"), __("Writing the settings of %(target)s"), __("Removing the settings of %(target)s"), _HOST
+        gettext_lazy("settings"),
+        gettext_lazy("Writing the settings of %(target)s"),
+        gettext_lazy("Removing the settings of %(target)s"),
+        _HOST,
     ),
-    "domain": StepWords(__("machine"), __("Assembling %(target)s"), __("Taking %(target)s apart"), _HOST),
-    "power": StepWords(__("power"), __("Switching %(target)s on"), __("Switching %(target)s off"), _HOST),
+    "domain": StepWords(
+        gettext_lazy("machine"),
+        gettext_lazy("Assembling %(target)s"),
+        gettext_lazy("Taking %(target)s apart"),
+        _HOST,
+    ),
+    "power": StepWords(
+        gettext_lazy("power"),
+        gettext_lazy("Switching %(target)s on"),
+        gettext_lazy("Switching %(target)s off"),
+        _HOST,
+    ),
     "edge": StepWords(
-        __("addresses"),
-        __("Opening the public addresses"),
-        __("Closing the public addresses"),
-        __("The edge may have refused the new addresses or their certificate."),
+        gettext_lazy("addresses"),
+        gettext_lazy("Opening the public addresses"),
+        gettext_lazy("Closing the public addresses"),
+        gettext_lazy("The edge may have refused the new addresses or their certificate."),
     ),
     "health": StepWords(
-        __("answer"),
-        __("Waiting for %(target)s to answer"),
-        __("No longer asking %(target)s"),
-        __("The machine runs, but its service does not answer as it should."),
+        gettext_lazy("answer"),
+        gettext_lazy("Waiting for %(target)s to answer"),
+        gettext_lazy("No longer asking %(target)s"),
+        gettext_lazy("The machine runs, but its service does not answer as it should."),
     ),
     "seed-release": StepWords(
-        __("tidying"),
-        __("Destroying the secrets that %(target)s was started with"),
-        __("Nothing to do for %(target)s"),
+        gettext_lazy("tidying"),
+        gettext_lazy("Destroying the secrets that %(target)s was started with"),
+        gettext_lazy("Nothing to do for %(target)s"),
         _HOST,
     ),
     "member": StepWords(
-        __("membership"),
-        __("Having the directory follow for %(target)s"),
-        __("Taking back the change for %(target)s"),
+        gettext_lazy("membership"),
+        gettext_lazy("Having the directory follow for %(target)s"),
+        gettext_lazy("Taking back the change for %(target)s"),
         _DIRECTORY,
     ),
 }
@@ -153,9 +183,9 @@ def _target(step: Any) -> str:
 
 
 def step_word(step: Any) -> str:
-    """What a step is about; "off" and "on" where one run does both."""
+    """What a step is about; which way for power, where one run does both."""
     if step.action == "power":
-        return _("off") if step.verb == Verb.REMOVE.value else _("on")
+        return _("power off") if step.verb == Verb.REMOVE.value else _("power on")
     if step.action == "image":
         return f"{_words(step.action).noun} {_target(step)}"
     return str(_words(step.action).noun)
@@ -177,9 +207,9 @@ def meaning(step: Any) -> str:
 
 
 ENGINE_WORDS = {
-    "the machine is shutting down": __("the machine is shutting down"),
-    "the machine still holds its seed disk": __("the machine still holds its seed disk"),
-    "the wish changed meanwhile": __("the wish changed meanwhile"),
+    "the machine is shutting down": gettext_lazy("the machine is shutting down"),
+    "the machine still holds its seed disk": gettext_lazy("the machine still holds its seed disk"),
+    "the wish changed meanwhile": gettext_lazy("the wish changed meanwhile"),
 }
 
 
@@ -189,20 +219,20 @@ def message(text: str) -> str:
 
 
 _GOING = {
-    RunKind.CREATE: __("Creating %(slug)s"),
-    RunKind.RETIRE: __("Retiring %(slug)s"),
-    RunKind.START: __("Starting %(slug)s"),
-    RunKind.STOP: __("Stopping %(slug)s"),
-    RunKind.RESTART: __("Restarting %(slug)s"),
-    RunKind.MEMBER: __("Changing the members of %(slug)s"),
+    RunKind.CREATE: gettext_lazy("Creating %(slug)s"),
+    RunKind.RETIRE: gettext_lazy("Retiring %(slug)s"),
+    RunKind.START: gettext_lazy("Starting %(slug)s"),
+    RunKind.STOP: gettext_lazy("Stopping %(slug)s"),
+    RunKind.RESTART: gettext_lazy("Restarting %(slug)s"),
+    RunKind.MEMBER: gettext_lazy("Changing the members of %(slug)s"),
 }
 _DONE = {
-    RunKind.CREATE: __("%(slug)s is ready"),
-    RunKind.RETIRE: __("%(slug)s has been retired"),
-    RunKind.START: __("%(slug)s has been started"),
-    RunKind.STOP: __("%(slug)s has been stopped"),
-    RunKind.RESTART: __("%(slug)s has been restarted"),
-    RunKind.MEMBER: __("The members of %(slug)s have been changed"),
+    RunKind.CREATE: gettext_lazy("%(slug)s is ready"),
+    RunKind.RETIRE: gettext_lazy("%(slug)s has been retired"),
+    RunKind.START: gettext_lazy("%(slug)s has been started"),
+    RunKind.STOP: gettext_lazy("%(slug)s has been stopped"),
+    RunKind.RESTART: gettext_lazy("%(slug)s has been restarted"),
+    RunKind.MEMBER: gettext_lazy("The members of %(slug)s have been changed"),
 }
 
 
@@ -219,22 +249,22 @@ def run_title(run: Any) -> str:
 
 
 _DEEDS = {
-    "request.submit": __("asked for the platform"),
-    "request.approved": __("approved the request"),
-    "request.rejected": __("rejected the request"),
-    "request.withdrawn": __("withdrew the request"),
-    "request.replan": __("made a new plan for the request"),
-    "run.create": __("started the creation"),
-    "run.retire": __("began to retire it"),
-    "run.start": __("started the machines"),
-    "run.stop": __("stopped the machines"),
-    "run.restart": __("restarted the machines"),
-    "run.member": __("had the directory follow for %(person)s"),
-    "run.retry": __("had the failed steps tried again"),
-    "run.skip": __("skipped the failed steps"),
-    "run.undo": __("had everything undone"),
-    "member.add": __("added %(person)s"),
-    "member.remove": __("removed %(person)s"),
+    "request.submit": gettext_lazy("asked for the platform"),
+    "request.approved": gettext_lazy("approved the request"),
+    "request.rejected": gettext_lazy("rejected the request"),
+    "request.withdrawn": gettext_lazy("withdrew the request"),
+    "request.replan": gettext_lazy("made a new plan for the request"),
+    "run.create": gettext_lazy("started the creation"),
+    "run.retire": gettext_lazy("began to retire it"),
+    "run.start": gettext_lazy("started the machines"),
+    "run.stop": gettext_lazy("stopped the machines"),
+    "run.restart": gettext_lazy("restarted the machines"),
+    "run.member": gettext_lazy("had the directory follow for %(person)s"),
+    "run.retry": gettext_lazy("had the failed steps tried again"),
+    "run.skip": gettext_lazy("skipped the failed steps"),
+    "run.undo": gettext_lazy("had everything undone"),
+    "member.add": gettext_lazy("added %(person)s"),
+    "member.remove": gettext_lazy("removed %(person)s"),
 }
 
 

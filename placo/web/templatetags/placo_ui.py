@@ -62,7 +62,9 @@ def ago(when: datetime | None) -> SafeString | str:
     else:
         words = _("%(time)s ago") % {"time": timesince(when, depth=1)}
     exact = formats.date_format(local, "DATETIME_FORMAT")
-    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="seconds"), exact, words)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="seconds"), exact, words
+    )
 
 
 @register.filter
@@ -75,7 +77,9 @@ def day(when: date | None) -> SafeString | str:
         title = _("in %(time)s") % {"time": timeuntil(when, today, depth=1)}
     else:
         title = _("today") if when == today else _("%(time)s ago") % {"time": timesince(when, today, depth=1)}
-    return format_html('<time datetime="{}" title="{}">{}</time>', when.isoformat(), title, formats.date_format(when))
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', when.isoformat(), title, formats.date_format(when)
+    )
 
 
 @register.filter
@@ -83,14 +87,15 @@ def mib(amount: int | None) -> str:
     """An amount of memory given in MiB, with its unit."""
     amount = amount or 0
     if amount < 1024:
-        return f"{amount} {_('MiB')}"
-    return f"{formats.number_format(round(amount / 1024, 1)).removesuffix('.0').removesuffix(',0')} {_('GiB')}"
+        return _("%(n)s MiB") % {"n": amount}
+    rounded = formats.number_format(round(amount / 1024, 1))
+    return _("%(n)s GiB") % {"n": rounded.removesuffix(".0").removesuffix(",0")}
 
 
 @register.filter
 def gib(amount: int | None) -> str:
     """An amount of disk given in GiB, with its unit."""
-    return f"{amount or 0} {_('GiB')}"
+    return _("%(n)s GiB") % {"n": amount or 0}
 
 
 @register.filter
@@ -117,7 +122,7 @@ def cost(amount: Cost) -> str:
         _("%(size)s of memory") % {"size": mib(amount.memory_mib)},
         _("%(size)s of disk") % {"size": gib(amount.disk_gib)},
     ]
-    return ", ".join(parts)
+    return ", ".join(parts if amount.machines else parts[1:])
 
 
 @register.filter
