@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from placo.domain.catalogue_checks import Parts, check_all
-from placo.domain.catalogue_errors import CatalogueError, Problem, UnknownService
+from placo.domain.catalogue_errors import CatalogueError, Problem, UnknownServiceError
 from placo.domain.catalogue_model import (
     BASE_SOFTWARE,
     DATA_ROOT,
@@ -56,7 +56,7 @@ __all__ = [
     "Service",
     "Software",
     "Text",
-    "UnknownService",
+    "UnknownServiceError",
     "default_guest_folder",
     "load_catalogue",
 ]
@@ -78,12 +78,12 @@ class Catalogue:
     guest_files: Mapping[str, tuple[int, bytes]] = field(default_factory=dict, repr=False)
 
     def services_of(self, ids: Iterable[str]) -> tuple[Service, ...]:
-        """These services and all that they need, what is needed first, each once; UnknownService if one is not there."""
+        """These services and all that they need, what is needed first, each once; UnknownServiceError if one is not there."""
         ordered: dict[str, Service] = {}
 
         def add(name: str) -> None:
             if name not in self.services:
-                raise UnknownService(name)
+                raise UnknownServiceError(name)
             if name in ordered:
                 return
             for needed in self.services[name].needs:
@@ -95,7 +95,7 @@ class Catalogue:
         return tuple(ordered.values())
 
     def machines_of(self, ids: Iterable[str]) -> tuple[str, ...]:
-        """The names of the machines of these services and of all that they need, each once; UnknownService as above."""
+        """The names of the machines of these services and of all that they need, each once; UnknownServiceError as above."""
         return tuple(dict.fromkeys(name for service in self.services_of(ids) for name in service.machines))
 
     def software_of(self, machine: str) -> tuple[Software, ...]:

@@ -30,7 +30,7 @@ class CatalogueError(Exception):
         super().__init__(f"the catalogue has {count} problem{'s' if count != 1 else ''}:\n{lines}")
 
 
-class UnknownService(LookupError):
+class UnknownServiceError(LookupError):
     """Somebody asked for a service that the catalogue does not have."""
 
     def __init__(self, service: str) -> None:

@@ -13,7 +13,7 @@ from placo.domain.catalogue import (
     CatalogueError,
     OptionError,
     Problem,
-    UnknownService,
+    UnknownServiceError,
     load_catalogue,
 )
 
@@ -238,7 +238,7 @@ def test_needs_come_first_and_once(folder: Path) -> None:
 
 
 def test_an_unknown_service_is_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(UnknownService, match="wiki"):
+    with pytest.raises(UnknownServiceError, match="wiki"):
         catalogue.machines_of(["wiki"])
 
 
