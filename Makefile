@@ -42,13 +42,15 @@ check: setup ## style, types, layers, migrations, fast tests; starts no service 
 	run() { echo "check: $$*"; "$$@" || { echo "make check failed at: $$*  (make fmt mends style)" >&2; exit 1; }; }; \
 	run var/venv/bin/ruff check .; \
 	run var/venv/bin/ruff format --check --quiet .; \
-	run var/venv/bin/mypy placo tasks deploy; \
+	run var/venv/bin/mypy placo tasks deploy bench; \
 	run var/venv/bin/lint-imports; \
 	run $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run; \
 	run var/venv/bin/pytest -q tests/unit
 
-bench: images up ## the figures: our clones against full copies, interleaved in one run (10 min)
-	@$(PYTHON) -m bench.provision || { echo 'make bench failed: the lab must be idle and up, see `make status`.' >&2; exit 1; }
+bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones (10 min)
+	@status=0; \
+	run() { echo "bench: $$*"; $(PYTHON) -m "$$@" || { echo "make bench: $$* failed or a bound does not hold: is the lab idle and up? see make status" >&2; status=1; }; }; \
+	run bench.memory; run bench.approval; run bench.provision; exit $$status
 
 fmt: ## put code into shape
 	@var/venv/bin/ruff check --fix --quiet . ; var/venv/bin/ruff format .

@@ -1,0 +1,1 @@
+"""The project's figures, measured on a running lab: provisioning, resident memory, approval to ready."""
