@@ -30,15 +30,21 @@ class Guest:
     namespace: str
 
     def _agent(self, command: str, **arguments: Any) -> Any:
+        """The agent starts after the services: right after a boot it has to be waited for."""
+        return wait_for(lambda: self._asked(command, arguments), 120, f"the agent of {self.domain}")["return"]
+
+    def _asked(self, command: str, arguments: dict[str, Any]) -> Any:
         text = json.dumps({"execute": command, "arguments": arguments})
         answer = subprocess.run(
             ["virsh", "-c", self.uri, "qemu-agent-command", self.domain, text],
             capture_output=True,
             text=True,
             timeout=60,
-            check=True,
+            check=False,
         )
-        return json.loads(answer.stdout)["return"]
+        if answer.returncode and "agent" not in answer.stderr:
+            raise RuntimeError(answer.stderr)
+        return json.loads(answer.stdout) if answer.returncode == 0 else None
 
     def run(self, script: str, timeout_s: float = 90) -> Output:
         """Run a bash script as root in the guest."""

@@ -63,7 +63,7 @@ def test_nobody_gets_in_without_a_password_or_with_a_wrong_one(lab: Lab, alpha: 
 
 def test_removed_member_is_refused_within_five_seconds(lab: Lab, alpha: Made) -> None:
     uid = _admit(lab, alpha)
-    urls = [alpha.url("web", "/members/"), alpha.url("svn")]
+    urls = [alpha.url("web", "/members/"), alpha.url("svn") + "/"]
     assert [lab.get(url, "member").status_code for url in urls] == [200, 200]
     removed = time.monotonic()
     alpha.owner("DELETE", f"/platforms/alpha/members/{uid}")
