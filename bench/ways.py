@@ -59,7 +59,7 @@ class Place:
             project="benchmark",
             owners=(),
             services=("web",),
-            options={},
+            options={"web": wiring.catalogue().services["web"].defaults()},
             days=1,
             placement=Placement(
                 host=host.name,
@@ -218,7 +218,7 @@ class Classic:
                 f"--connect={place.host.uri}",
                 f"--name={self.template}",
                 f"--virt-type={place.host.domain_type}",
-                f"--cpu={'host-model' if place.host.domain_type == 'kvm' else 'maximum'}",
+                f"--cpu=mode={'host-model' if place.host.domain_type == 'kvm' else 'maximum'}",
                 "--machine=q35",
                 f"--memory={self.machine.memory_mib}",
                 f"--vcpus={self.machine.vcpus}",
