@@ -8,11 +8,11 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from placo.services import selectors
+from placo.services import access, selectors
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
-    """Site name, the section that the page belongs to, and how many requests wait for an administrator."""
+    """Site name, the section that the page belongs to, how many requests wait, whether requests concern the person."""
     user = getattr(request, "user", None)
 
     def waiting() -> int:
@@ -21,10 +21,14 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         )
         return selectors.waiting_requests() if administrator else 0
 
+    def may_ask() -> bool:
+        return bool(user is not None and user.is_authenticated and access.owned_projects(user).exists())
+
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     return {
         "portal_name": settings.SITE.site.name,
         "section": name.split("-")[0],
         "waiting_requests": SimpleLazyObject(waiting),
+        "asks_for_platforms": SimpleLazyObject(may_ask),
     }

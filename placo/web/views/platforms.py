@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
 from placo.platforms.models import Platform
-from placo.services import access, pictures, platforms
+from placo.services import access, pictures, platforms, selectors
 from placo.services.errors import Conflict, InvalidInput
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Table
@@ -71,6 +71,7 @@ def _settings(
         "platform": platform,
         "managed": True,
         "plan": platform.plan,
+        "services": [selectors.title_of(service) for service in platform.plan.services],
         "members": platform.memberships.filter(wanted=True).count(),
         "can_retire": RunKind.RETIRE.value in _possible(platform),
         **extra,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, UsernameField
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
@@ -13,7 +13,9 @@ from placo.services.errors import DirectoryDown
 
 
 class LoginForm(AuthenticationForm):
-    """Django's, with the words of the site."""
+    """Django's, with the words of the site; no account is longer than a column can hold."""
+
+    username = UsernameField(label=_("Account"), max_length=150)
 
     error_messages = {
         "invalid_login": _(
@@ -34,12 +36,8 @@ class Login(LoginView):
         try:
             response = super().post(request, *args, **kwargs)
         except DirectoryDown as error:
-            context = {
-                "trouble": error,
-                "typed": request.POST.get("username", ""),
-                "next": self.get_redirect_url(),
-            }
-            return self.response_class(request, [self.template_name], context, status=error.status)
+            form = LoginForm(request, initial={"username": request.POST.get("username", "")})
+            return self.render_to_response(self.get_context_data(form=form, trouble=error), status=error.status)
         if response.status_code == 200:
             response.status_code = 422
         return response

@@ -1,0 +1,205 @@
+"""Every address of the portal, for everybody who could ask for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from placo.platforms.models import AuditEvent, Platform, Project, Request, Run, User
+from placo.services import members
+from placo.web.urls import urlpatterns
+from tests import factories
+from tests.fakes import World
+
+ROLES = ("nobody", "outsider", "stranger", "member", "owner", "admin")
+"""outsider: has an account; stranger: owns another project; member and owner: of the platform alpha."""
+
+OPEN = dict.fromkeys(ROLES, 200)
+PERSONAL = OPEN | {"nobody": 302}
+VISIBLE = PERSONAL | {"outsider": 404, "stranger": 404}
+MANAGED = VISIBLE | {"member": 403}
+REQUESTED = VISIBLE | {"member": 404}
+OPERATIONS = PERSONAL | dict.fromkeys(("outsider", "stranger", "member", "owner"), 403)
+
+READ = {
+    "login": OPEN | dict.fromkeys(("outsider", "stranger", "member", "owner", "admin"), 302),
+    "home": PERSONAL,
+    "account": PERSONAL,
+    "help": PERSONAL,
+    "new": PERSONAL,
+    "new-cost": PERSONAL | {"outsider": 404, "stranger": 404, "member": 404},
+    "new-name": PERSONAL,
+    "platform": VISIBLE,
+    "platform-machine": VISIBLE,
+    "platform-people": MANAGED,
+    "platform-people-rows": MANAGED,
+    "platform-people-search": MANAGED,
+    "platform-activity": MANAGED,
+    "platform-settings": MANAGED,
+    "requests": PERSONAL,
+    "requests-detail": REQUESTED,
+    "run": REQUESTED,
+    "operations": OPERATIONS | {"admin": 302},
+    "operations-hosts": OPERATIONS,
+    "operations-runs": OPERATIONS,
+    "operations-quotas": OPERATIONS,
+    "operations-audit": OPERATIONS,
+}
+DONE = 302
+CHANGE = MANAGED | {"owner": DONE, "admin": DONE}
+DECIDE = VISIBLE | {"member": 404, "owner": 403, "admin": DONE}
+WRITE = {
+    "platform-power": CHANGE,
+    "platform-retire": CHANGE,
+    "platform-people-add": CHANGE,
+    "platform-people-remove": CHANGE,
+    "requests-approve": DECIDE,
+    "requests-reject": DECIDE,
+    "requests-replan": DECIDE,
+    "requests-withdraw": DECIDE | {"owner": DONE},
+    "run-decide": VISIBLE | {"member": 404, "owner": 409, "admin": 409},
+    "logout": dict.fromkeys(ROLES, 302),
+}
+ELSEWHERE = {"run-events"}
+"""Tested with the live run."""
+
+
+@dataclass
+class Site:
+    """One platform in use, one request that waits, somebody in each role."""
+
+    users: dict[str, User | None]
+    platform: Platform
+    waiting: Request
+    run: Run
+
+    def address(self, name: str) -> str:
+        """The address of a page about them."""
+        pattern = next(p for p in urlpatterns if p.name == name)
+        values = {"slug": "alpha", "name": "www", "action": "stop", "choice": "retry"}
+        values |= {"request_id": str(self.waiting.pk), "run_id": str(self.run.pk)}
+        query = "?project=optics" if name == "new-cost" else ""
+        return reverse(f"web:{name}", kwargs={key: values[key] for key in pattern.pattern.converters}) + query
+
+    def client(self, role: str) -> Client:
+        """Somebody's browser."""
+        client, user = Client(raise_request_exception=False), self.users[role]
+        if user is not None:
+            client.force_login(user, backend="placo.web.auth.DirectoryBackend")
+        return client
+
+
+@pytest.fixture
+def site(world: World, optics: Project, emmy: User, sofia: User, admin: User) -> Site:
+    platform = factories.ready_platform(world, emmy, admin)
+    alan = factories.make_user("alan")
+    for uid in ("alan", "evariste"):
+        members.add_member(acting_user=emmy, slug="alpha", uid=uid)
+        world.finish(Run.objects.latest("id").pk)
+    waiting = factories.submit(emmy, slug="beta", services=["web"])
+    users = {
+        "nobody": None,
+        "outsider": factories.make_user("otto"),
+        "stranger": sofia,
+        "member": alan,
+        "owner": emmy,
+        "admin": admin,
+    }
+    return Site(users, platform, waiting, Run.objects.get(platform=platform, kind="create"))
+
+
+def test_every_address_is_in_these_tables() -> None:
+    assert {p.name for p in urlpatterns} == {*READ, *WRITE, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_pages(site: Site, role: str) -> None:
+    client = site.client(role)
+    found = {name: client.get(site.address(name)).status_code for name in READ}
+    assert found == {name: expected[role] for name, expected in READ.items()}
+
+
+@pytest.mark.parametrize("name", sorted(WRITE))
+def test_changes(site: Site, name: str) -> None:
+    for role in ROLES:
+        before = AuditEvent.objects.count()
+        data = {"confirm": "alpha", "uid": "evariste" if name.endswith("remove") else "ada", "comment": "Because."}
+        if name == "requests-approve":
+            data["plan_hash"] = site.waiting.plan_hash
+        answer = site.client(role).post(site.address(name), data)
+        assert answer.status_code == WRITE[name][role], role
+        if name != "logout" and WRITE[name][role] != DONE:
+            assert AuditEvent.objects.count() == before, f"{role} changed something"
+        if role == "nobody" and name != "logout":
+            assert answer["Location"].startswith("/login/")
+        if WRITE[name][role] == DONE and name != "logout" and role != "nobody":
+            assert AuditEvent.objects.count() > before or name == "platform-people-add"
+            if role == "owner":
+                break  # an administrator could not do it a second time
+
+
+@pytest.mark.parametrize("name", sorted(WRITE))
+def test_changes_are_posted(site: Site, name: str) -> None:
+    assert site.client("admin").get(site.address(name)).status_code == 405
+
+
+def test_what_is_not_theirs_is_not_shown(site: Site) -> None:
+    for role in ("outsider", "stranger"):
+        page = site.client(role).get("/").content.decode()
+        assert "alpha" not in page
+        assert "beta" not in page
+    page = site.client("member").get("/").content.decode()
+    assert "https://alpha-web." in page
+    assert "beta" not in page
+    assert "/people/" not in page
+
+
+def test_members_get_addresses_and_nothing_to_manage(site: Site) -> None:
+    page = site.client("member").get("/platforms/alpha/").content.decode()
+    assert page.count('href="https://alpha-') == 3
+    assert "/power/" not in page
+    assert "10.77." not in page
+    machine = site.client("member").get("/platforms/alpha/machines/www/").content.decode()
+    assert "10.77." not in machine
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/platforms/nothing/", "/platforms/alpha/machines/nothing/", "/runs/999999/", "/requests/999999/", "/nothing/"],
+)
+def test_what_is_not_there(site: Site, path: str) -> None:
+    answer = site.client("owner").get(path)
+    assert answer.status_code == 404
+    assert b"Not found" in answer.content
+
+
+def test_pages_are_safe_by_their_headers(site: Site) -> None:
+    for path in ("/", "/login/", "/platforms/alpha/", "/runs/999999/", "/nothing/"):
+        answer = site.client("owner").get(path)
+        assert answer["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert "unsafe" not in answer["Content-Security-Policy"]
+        assert answer["X-Frame-Options"] == "DENY"
+        body = answer.content.decode()
+        assert " style=" not in body
+        assert "<style" not in body
+        assert "<script>" not in body
+
+
+def test_a_broken_page_is_explained_and_logged(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(**kwargs: object) -> None:
+        raise RuntimeError("the disk said no")
+
+    monkeypatch.setattr("placo.services.selectors.home", broken)
+    answer = site.client("owner").get("/")
+    assert answer.status_code == 500
+    page = answer.content.decode()
+    assert "Something broke" in page
+    assert "the disk said no" not in page
+    reference = answer.context["reference"]
+    assert reference in page
+    assert any(reference in record.getMessage() and record.exc_info for record in caplog.records)
