@@ -11,6 +11,8 @@ from placo.cli.client import CommandError, Portal
 
 EVERY_S = 1.0
 """How often the portal is asked."""
+pause = time.sleep
+"""Waits so many seconds."""
 ENDED = ("done", "undone")
 
 
@@ -39,7 +41,7 @@ def follow_run(api: Portal, run_id: int, *, json: bool) -> None:
             break
         if run["state"] == "unwinding" and any(step["state"] == "failed" for step in run["steps"]):
             break
-        time.sleep(EVERY_S)
+        pause(EVERY_S)
     if json:
         show.as_json(seen)
     _conclude(seen, json=json)

@@ -57,7 +57,9 @@ def test_a_silent_directory_is_said_to_be_silent(db: None, directory_down: None)
     assert "do not match" not in page
 
 
-def test_other_pages_work_without_the_directory(world: World, optics: Project, emmy: User, directory_down: None) -> None:
+def test_other_pages_work_without_the_directory(
+    world: World, optics: Project, emmy: User, directory_down: None
+) -> None:
     client = Client()
     client.force_login(emmy, backend="placo.web.auth.DirectoryBackend")
     for path in ("/", "/requests/", "/platforms/new/", "/account/", "/help/"):
@@ -71,7 +73,9 @@ def test_the_break_glass_account_works_without_the_directory(break_glass: User, 
     assert client.get("/operations/hosts/").status_code == 200
 
 
-def test_break_glass_names_never_come_from_the_directory(break_glass: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_break_glass_names_never_come_from_the_directory(
+    break_glass: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def asked(*args: object, **kwargs: object) -> None:
         raise AssertionError("the directory was asked")
 

@@ -126,7 +126,11 @@ def test_pages(site: Site, role: str) -> None:
 def test_changes(site: Site, name: str) -> None:
     for role in ROLES:
         before = AuditEvent.objects.count()
-        data = {"confirm": "alpha", "uid": "evariste" if name.endswith("remove") else "ada", "comment": "Because."}
+        data = {
+            "confirm": "alpha",
+            "uid": "evariste" if name.endswith("remove") else "ada",
+            "comment": "Because.",
+        }
         if name == "requests-approve":
             data["plan_hash"] = site.waiting.plan_hash
         answer = site.client(role).post(site.address(name), data)
@@ -168,7 +172,13 @@ def test_members_get_addresses_and_nothing_to_manage(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/platforms/nothing/", "/platforms/alpha/machines/nothing/", "/runs/999999/", "/requests/999999/", "/nothing/"],
+    [
+        "/platforms/nothing/",
+        "/platforms/alpha/machines/nothing/",
+        "/runs/999999/",
+        "/requests/999999/",
+        "/nothing/",
+    ],
 )
 def test_what_is_not_there(site: Site, path: str) -> None:
     answer = site.client("owner").get(path)
@@ -179,7 +189,9 @@ def test_what_is_not_there(site: Site, path: str) -> None:
 def test_pages_are_safe_by_their_headers(site: Site) -> None:
     for path in ("/", "/login/", "/platforms/alpha/", "/runs/999999/", "/nothing/"):
         answer = site.client("owner").get(path)
-        assert answer["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert answer["Content-Security-Policy"].startswith(
+            "default-src 'none'; script-src 'self'; style-src 'self'"
+        )
         assert "unsafe" not in answer["Content-Security-Policy"]
         assert answer["X-Frame-Options"] == "DENY"
         body = answer.content.decode()

@@ -1,0 +1,124 @@
+"""The main job with the `placo` command, through the real API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+
+from placo.cli import follow
+from placo.platforms.models import Project, User
+from placo.services import accounts
+from tests.command import Command
+from tests.fakes import World
+
+
+@pytest.fixture
+def placo(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[User], Command]]:
+    """The command against the portal of this process; the workers' part is played while it waits."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)  # the connection holds the test's transaction
+    run = Command(httpx.WSGITransport(get_wsgi_application()), tmp_path / "home", monkeypatch, capsys)
+
+    def work(_seconds: float) -> None:
+        from placo.services import engine
+
+        for run_id in engine.due_runs():
+            world.finish(run_id)
+
+    monkeypatch.setattr(follow, "pause", work)
+
+    def made(user: User) -> Command:
+        run.logged_in(user.username, accounts.issue_token(acting_user=user))
+        return run
+
+    yield made
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+def test_the_main_job(
+    placo: Callable[[User], Command], world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    owner = placo(emmy)
+    assert "Subversion" in owner("services").out
+    assert "0 of 8" in owner("projects").out
+    asked = owner(
+        "request",
+        "alpha",
+        "web",
+        "svn",
+        "--project",
+        "optics",
+        "-m",
+        "Workshop",
+        "-o",
+        "web.php=no",
+        "--json",
+    )
+    number, plan = str(asked.json["id"]), asked.json["plan"]["hash"]
+    assert "alpha" in owner("requests").out
+    refused = owner("approve", number)
+    assert refused.status == 1
+    assert "Only an administrator" in refused.err
+
+    administrator = placo(admin)
+    assert plan in administrator("requests", number).out
+    assert administrator("approve", number, "--plan", "0" * 64).status == 1
+    approved = administrator("approve", number, "--plan", plan, "--follow")
+    assert (approved.status, approved.err) == (0, "")
+    assert "health:www: done" in approved.out
+    assert "is done." in approved.out
+    assert administrator("approve", number).status == 1
+    assert "h1" in administrator("hosts").out
+
+    owner = placo(emmy)
+    shown = owner("platform", "alpha").out
+    assert "ready" in shown
+    assert "https://alpha-web." in shown
+    assert owner("add", "alpha", "alan", "--follow").status == 0
+    assert set(world.directory.members("alpha")) == {"emmy", "alan"}
+    assert "Alan Turing" in owner("members", "alpha").out
+    nobody = owner("add", "alpha", "al*")
+    assert nobody.status == 1
+    assert nobody.err.startswith("error: uid: ")
+    assert owner("remove", "alpha", "alan", "--follow").status == 0
+    assert set(world.directory.members("alpha")) == {"emmy"}
+    for action, state in (("stop", "stopped"), ("start", "ready"), ("restart", "ready")):
+        assert owner(action, "alpha", "--follow").status == 0
+        assert owner("platform", "alpha", "--json").json["state"] == state
+    assert owner("retire", "alpha", "--follow", typed="alpha\n").status == 0
+    assert world.audit("alpha") == []
+
+
+def test_bad_input_is_told_at_the_field(
+    placo: Callable[[User], Command], optics: Project, emmy: User
+) -> None:
+    result = placo(emmy)("request", "WWW", "wiki", "--project", "optics", "-m", "x", "--days", "0")
+    assert result.status == 1
+    told = {line.split(":")[1].strip() for line in result.err.splitlines() if line.startswith("error: ")}
+    assert told == {"slug", "services", "days"}
+
+
+def test_strangers_find_nothing(
+    placo: Callable[[User], Command], world: World, optics: Project, emmy: User, sofia: User
+) -> None:
+    placo(emmy)("request", "alpha", "web", "--project", "optics", "-m", "x")
+    stranger = placo(sofia)
+    for command in (
+        ("platform", "alpha"),
+        ("stop", "alpha"),
+        ("members", "alpha"),
+        ("requests", "1"),
+        ("run", "1"),
+    ):
+        result = stranger(*command)
+        assert (result.status, result.out) == (1, ""), command
+    assert stranger("retire", "alpha", "--yes-slug", "alpha").status == 1
