@@ -148,6 +148,7 @@ def _nic(spec: DomainSpec) -> etree._Element:
         E.source(network=spec.network),
         E.model(type="virtio"),
         E.filterref(E.parameter(name="IP", value=spec.address), filter="clean-traffic"),
+        E.rom(enabled="no"),  # nobody boots from the network: iPXE would only cost time
         type="network",
     )
 

@@ -251,7 +251,9 @@ class EdgeRoute:
 class Edge(Protocol):
     """The reverse proxy in front of all platforms. One site per platform."""
 
-    def ensure_site(self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes) -> None:
+    def ensure_site(
+        self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes
+    ) -> None:
         """Serve the routes with this PEM certificate. An invalid result is rolled back and Rejected."""
 
     def remove_site(self, slug: str, uuid: str) -> None: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -57,8 +56,7 @@ def test_guest_does_not_reach_another_platform(inside: Guest, alpha: Made) -> No
 def test_guest_does_not_reach_the_hosts_or_the_portal_machine(lab: Lab, inside: Guest) -> None:
     portal = portal_namespace(lab)
     with listening(portal), listening(f"{portal}-h1"), listening(f"{portal}-h2"):
-        gateway = inside.run("ip -4 route show default").text.split()[2]
-        for address in (EDGE, DIRECTORY, gateway, *HOSTS):
+        for address in (EDGE, DIRECTORY, _gateway(inside), *HOSTS):
             assert not inside.reaches(address, OPEN_PORT), address
 
 
@@ -76,36 +74,46 @@ def test_guest_does_not_reach_this_machine_or_the_world(inside: Guest) -> None:
     assert not inside.run("getent hosts example.org").text.strip()
 
 
-def test_guest_with_another_address_is_not_heard(inside: Guest) -> None:
-    current = inside.run("ip -4 -o addr show dev eth0 scope global").text.split()[3]
-    network, prefix = current.rsplit(".", 1)[0], current.split("/")[1]
-    last = int(current.rsplit(".", 1)[1].split("/")[0])
-    other = f"{network}.{last + 5}/{prefix}"
-    gateway = inside.run("ip -4 route show default").text.split()[2]
+REACHES_DIRECTORY = f"timeout 6 bash -c 'exec 3<>/dev/tcp/{DIRECTORY}/636'; echo status=$?"
+
+
+def test_guest_with_another_address_is_not_heard(inside: Guest, beta: Made) -> None:
+    own = beta.machine("www")["address"]
+    head, last = own.rsplit(".", 1)
     swap = (
-        "ip addr flush dev eth0; ip addr add {0} dev eth0; ip route replace default via {1};"
-        f"timeout 4 bash -c 'exec 3<>/dev/tcp/{DIRECTORY}/636'; echo status=$?"
+        "busybox ip addr flush dev eth0; busybox ip addr add {0}/28 dev eth0;"
+        f"busybox ip route replace default via {_gateway(inside)}; busybox ip -4 addr show dev eth0; {REACHES_DIRECTORY}"
     )
+    other = f"{head}.{int(last) + 5}"
     try:
-        assert "status=0" not in inside.run(swap.format(other, gateway)).text
+        spoofed = inside.run(swap.format(other)).text
+        assert other in spoofed
+        assert "status=0" not in spoofed
     finally:
-        back = inside.run(swap.format(current, gateway)).text
+        back = inside.run(swap.format(own)).text
     assert "status=0" in back, "its own address works"
 
 
 def test_guest_with_another_mac_is_not_heard(inside: Guest) -> None:
-    facts = json.loads(inside.run("ip -j link show dev eth0; true").text)[0]
-    gateway = inside.run("ip -4 route show default").text.split()[2]
+    own = inside.run("cat /sys/class/net/eth0/address").text.strip()
     swap = (
-        "ip link set eth0 down; ip link set eth0 address {0}; ip link set eth0 up;"
-        f"ip route replace default via {gateway}; ip neigh flush dev eth0;"
-        f"timeout 4 bash -c 'exec 3<>/dev/tcp/{DIRECTORY}/636'; echo status=$?"
+        "busybox ip link set eth0 down; busybox ip link set eth0 address {0}; busybox ip link set eth0 up;"
+        f"busybox ip route replace default via {_gateway(inside)};"
+        f"busybox ip neigh flush dev eth0; cat /sys/class/net/eth0/address; {REACHES_DIRECTORY}"
     )
+    other = "52:54:00:de:ad:01"
     try:
-        assert "status=0" not in inside.run(swap.format("52:54:00:de:ad:01")).text
+        spoofed = inside.run(swap.format(other)).text
+        assert other in spoofed
+        assert "status=0" not in spoofed
     finally:
-        back = inside.run(swap.format(facts["address"])).text
+        back = inside.run(swap.format(own)).text
     assert "status=0" in back, "its own MAC works"
+
+
+def _gateway(inside: Guest) -> str:
+    route = inside.run("busybox ip route").text
+    return route.split("default via ")[1].split()[0]
 
 
 def test_machine_account_sees_its_own_people_only(lab: Lab, alpha: Made, beta: Made) -> None:
