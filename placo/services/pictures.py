@@ -13,6 +13,7 @@ from placo.domain.lifecycle import RunKind, RunState
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import AuditEvent, Machine, Membership, Platform, Run, User
 from placo.services import access
+from placo.services.errors import NotFound
 from placo.services.selectors import ACTIVE, Address, addresses_of
 
 
@@ -123,7 +124,7 @@ def machine_view(*, acting_user: User, slug: str, name: str) -> MachineView:
         if box.planned.name == name:
             services = [service for service in whole.services if name in service.machines]
             return MachineView(whole.platform, whole.managed, box, services)
-    raise access.NotFound
+    raise NotFound
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def usual_seconds(run: Run) -> float | None:
         .filter(size=size)
         .values_list("created_at", "ended_at")[:HISTORY]
     )
-    durations = [(end - start).total_seconds() for start, end in rows]
+    durations = [(end - start).total_seconds() for start, end in rows if end is not None]
     return median(durations) if durations else None
 
 

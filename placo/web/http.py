@@ -19,7 +19,7 @@ def screen(*methods: str) -> Callable[[View], View]:
     allowed = list(methods) or ["GET", "HEAD"]
 
     def decorate(view: View) -> View:
-        return cast(View, login_required(require_http_methods(allowed)(view)))
+        return login_required(require_http_methods(allowed)(view))
 
     return decorate
 

@@ -2,7 +2,7 @@
 
 However many people watch, one small thread with one database connection asks every 0.4 s which of the watched runs have
 changed, in one query. A viewer costs an asyncio task; only when its run has changed is its page rendered, in the same
-small pool of threads. A stream starts with the present state, so that a reload or a lost connection misses nothing, and
+thread, whose connection is closed when the last viewer leaves. A stream starts with the present state, so that a reload or a lost connection misses nothing, and
 ends with the run.
 """
 
@@ -38,12 +38,12 @@ HEARTBEAT_S = 15.0
 PARTS = ("headline", "outcome", "lanes", "details")
 """The parts of the page that are sent on their own, each only when it has changed."""
 
-_POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="live")
+_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="live")
 Result = TypeVar("Result")
 
 
-async def _in_pool(function: Callable[[], Result]) -> Result:
-    """Call it in the live threads, whose connections do not outlive an error or their age."""
+async def _in_thread(function: Callable[[], Result]) -> Result:
+    """Call it in the live thread, whose connection outlives neither an error nor its age."""
 
     def call() -> Result:
         close_old_connections()
@@ -52,7 +52,11 @@ async def _in_pool(function: Callable[[], Result]) -> Result:
         finally:
             close_old_connections()
 
-    return await sync_to_async(call, thread_sensitive=False, executor=_POOL)()
+    return await sync_to_async(call, thread_sensitive=False, executor=_THREAD)()
+
+
+def _close() -> None:
+    connection.close()  # looked up in the thread that calls this: each has its own
 
 
 class Watch:
@@ -77,6 +81,8 @@ class Watch:
             if not self.watched[run_id]:
                 del self.watched[run_id]
                 self.versions.pop(run_id, None)
+            if not self.watched:
+                await _in_thread(_close)
 
     async def newer(self, run_id: int, than: int, timeout: float) -> bool:
         """Whether the run got past this version within the time."""
@@ -95,7 +101,7 @@ class Watch:
         while self.watched:
             ids = list(self.watched)
             try:
-                found = await _in_pool(partial(progress.versions, ids))
+                found = await _in_thread(partial(progress.versions, ids))
             except DatabaseError:
                 log.warning("the database does not answer; asking again")
                 await asyncio.sleep(POLL_S)
@@ -165,7 +171,7 @@ async def _stream(viewer: Viewer) -> AsyncIterator[str]:
     async with watch.on(viewer.run_id):
         while True:
             try:
-                version, ended, messages = await _in_pool(viewer.render)
+                version, ended, messages = await _in_thread(viewer.render)
             except ServiceError:
                 break  # no longer theirs to see
             for text in messages:
@@ -193,7 +199,7 @@ async def events(request: HttpRequest, run_id: int) -> HttpResponseBase:
     if not isinstance(user, User):
         return HttpResponse(status=403)
     viewer = Viewer(user, run_id, get_language() or "en", await sync_to_async(get_token)(request))
-    await _in_pool(viewer.first)
+    await sync_to_async(viewer.first)()
     await sync_to_async(_let_go)()
     response = StreamingHttpResponse(_stream(viewer), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
