@@ -40,6 +40,7 @@ class FakeImages:
 
     def __init__(self, directory: Path) -> None:
         self.versions: dict[str, int] = {}
+        self.unbuilt: set[str] = set()
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -47,6 +48,8 @@ class FakeImages:
         return f"placo-{machine}-{self.versions.get(machine, 0):012x}"
 
     def files(self, name: str) -> ImageFiles:
+        if name.split("-")[1] in self.unbuilt:
+            raise Rejected(f"image {name} has not been built here")
         paths = {}
         for ending, head in (("qcow2", b"QFI\xfb"), ("vmlinuz", b"MZ"), ("initrd", b"\x1f\x8b")):
             paths[ending] = self._directory / f"{name}.{ending}"

@@ -11,7 +11,9 @@ from placo.services.errors import Forbidden, NotFound
 
 def owned_projects(user: User) -> QuerySet[Project]:
     """The projects that somebody owns; all of them for an administrator."""
-    return Project.objects.all() if user.is_administrator else Project.objects.filter(owners__uid=user.username)
+    return (
+        Project.objects.all() if user.is_administrator else Project.objects.filter(owners__uid=user.username)
+    )
 
 
 def visible_platforms(user: User) -> QuerySet[Platform]:
@@ -68,7 +70,9 @@ def get_project(user: User, slug: str) -> Project:
 
 def get_request(user: User, request_id: int) -> Request:
     """A request that the user may see, else NotFound."""
-    request = visible_requests(user).filter(pk=request_id).select_related("platform__project", "requester").first()
+    request = (
+        visible_requests(user).filter(pk=request_id).select_related("platform__project", "requester").first()
+    )
     if request is None:
         raise NotFound
     return request

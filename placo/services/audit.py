@@ -77,7 +77,9 @@ def orphans() -> list[Finding]:
             for d in inventory.domains
             if d.platform_uuid is not None and d.platform_uuid not in living
         ]
-    found += [Finding("directory entry", "directory", s) for s in wiring.directory().platforms() if s not in slugs]
+    found += [
+        Finding("directory entry", "directory", s) for s in wiring.directory().platforms() if s not in slugs
+    ]
     found += [Finding("edge route", "edge", s) for s in wiring.edge().sites() if s not in slugs]
     found += [Finding("certificate", "edge", s) for s in wiring.edge().certificates() if s not in slugs]
     return sorted(found)

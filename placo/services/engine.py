@@ -50,7 +50,9 @@ def advance(run_id: int) -> int:
 def due_runs(limit: int = 200) -> list[int]:
     """Runs with something left to do: what the sweep rings for."""
     going = [StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.UNDOING]
-    active = Run.objects.filter(state__in=[s.value for s in ACTIVE_RUNS], steps__state__in=[s.value for s in going])
+    active = Run.objects.filter(
+        state__in=[s.value for s in ACTIVE_RUNS], steps__state__in=[s.value for s in going]
+    )
     return list(active.distinct().order_by("id").values_list("pk", flat=True)[:limit])
 
 

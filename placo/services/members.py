@@ -49,7 +49,8 @@ def _open_platform(acting_user: User, slug: str) -> Platform:
     platform = access.get_managed_platform(acting_user, slug)
     if platform.state not in OPEN:
         raise Conflict(
-            _("The platform is %(state)s: people cannot be changed now.") % {"state": platform.get_state_display()},
+            _("The platform is %(state)s: people cannot be changed now.")
+            % {"state": platform.get_state_display()},
             _("Wait until it is ready."),
         )
     return platform
@@ -106,7 +107,9 @@ def _lock(platform: Platform, uid: str) -> Run | None:
     if active is not None:
         runs.lock_run(active.pk)
     Platform.objects.select_for_update().get(pk=platform.pk)
-    return under_way.first()  # the one found before may have ended, and another one begun, before it was locked
+    return (
+        under_way.first()
+    )  # the one found before may have ended, and another one begun, before it was locked
 
 
 def _follow(platform: Platform, row: Membership, acting_user: User, active: Run | None) -> None:

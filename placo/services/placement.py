@@ -49,7 +49,8 @@ def choose(hypervisor: str | None = None) -> tuple[Placement, int]:
         subnet = subnet_of(config.network.pool, config.network.prefix, index)
     except IndexError:
         raise Conflict(
-            _("The site has no addresses left for another platform."), _("Ask an administrator to widen the pool.")
+            _("The site has no addresses left for another platform."),
+            _("Ask an administrator to widen the pool."),
         ) from None
     place = Placement(
         host=best.name,

@@ -31,6 +31,8 @@ def retire_platform(*, acting_user: User, slug: str, confirm: str) -> Run:
     """Remove a platform and everything in it for good; `confirm` has to be its slug."""
     platform: Platform = access.get_managed_platform(acting_user, slug)
     if confirm != platform.slug:
-        raise InvalidInput({"confirm": [_("Type the platform's name, %(slug)s, to confirm.") % {"slug": slug}]})
+        raise InvalidInput(
+            {"confirm": [_("Type the platform's name, %(slug)s, to confirm.") % {"slug": slug}]}
+        )
     steps = saga.retire_steps(platform.plan.images)
     return runs.start(platform, RunKind.RETIRE, steps, acting_user=acting_user)

@@ -17,6 +17,7 @@ from placo.domain.lifecycle import PlatformState, RequestState, RunKind
 from placo.domain.plan import Plan, cost_of, make_plan
 from placo.domain.quota import Cost
 from placo.domain.saga import create_steps
+from placo.drivers.ports import DriverError
 from placo.platforms.models import Machine, Membership, Platform, Project, Request, Run, User
 from placo.services import access, auditlog, placement, quota, runs
 from placo.services.errors import Conflict, Forbidden, InvalidInput
@@ -189,6 +190,14 @@ def _open_request(request_id: int) -> Request:
     return request
 
 
+def _is_built(image: str) -> bool:
+    try:
+        wiring.images().files(image)
+    except DriverError:
+        return False
+    return True
+
+
 def misfits(request: Request) -> list[str]:
     """Why the frozen plan of a request would not be approved any more; empty when it still fits."""
     plan, platform = request.platform.plan, request.platform
@@ -205,6 +214,11 @@ def misfits(request: Request) -> list[str]:
         current = wiring.images().name_for(machine.name)
         if current != machine.image:
             found.append(_("The image of %(machine)s has been replaced.") % {"machine": machine.name})
+        elif not _is_built(machine.image):
+            found.append(
+                _("The image of %(machine)s has not been built on this site yet (make images).")
+                % {"machine": machine.name}
+            )
     if tuple(_owners(platform.project)) != plan.owners:
         found.append(_("The owners of the project have changed."))
     return found

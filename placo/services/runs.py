@@ -29,7 +29,12 @@ def _send(run_id: int, after: float) -> None:
 
 
 def start(
-    platform: Platform, kind: RunKind, steps: Iterable[StepSpec], *, acting_user: User | None, subject: str = ""
+    platform: Platform,
+    kind: RunKind,
+    steps: Iterable[StepSpec],
+    *,
+    acting_user: User | None,
+    subject: str = "",
 ) -> Run:
     """Write a run and all of its steps, move the platform into the state that shows it, ring the doorbell.
 
@@ -40,16 +45,21 @@ def start(
         transition = TRANSITIONS[kind]
         if PlatformState(platform.state) not in transition.sources:
             raise Conflict(
-                _("The platform is %(state)s: this is not possible now.") % {"state": platform.get_state_display()},
+                _("The platform is %(state)s: this is not possible now.")
+                % {"state": platform.get_state_display()},
                 _("Wait until what is under way has ended, then try again."),
             )
         platform.state = transition.during.value
         platform.save(update_fields=["state"])
     try:
         with transaction.atomic():
-            run = Run.objects.create(platform=platform, kind=kind.value, started_by=acting_user, subject=subject)
+            run = Run.objects.create(
+                platform=platform, kind=kind.value, started_by=acting_user, subject=subject
+            )
     except IntegrityError:
-        raise Conflict(_("Another run is under way on this platform."), _("Wait until it has ended.")) from None
+        raise Conflict(
+            _("Another run is under way on this platform."), _("Wait until it has ended.")
+        ) from None
     Step.objects.bulk_create(
         Step(
             run=run,
@@ -194,7 +204,9 @@ def undo_run(*, acting_user: User, run_id: int) -> Run:
     """Undo everything that a stuck creation did."""
     run, steps = _stuck(acting_user, run_id)
     if RunKind(run.kind) not in UNWINDABLE:
-        raise Conflict(_("This kind of run cannot be undone."), _("Retry it, or ask an administrator to skip the step."))
+        raise Conflict(
+            _("This kind of run cannot be undone."), _("Retry it, or ask an administrator to skip the step.")
+        )
     begin_unwinding(run, steps, _("asked for by %(who)s") % {"who": acting_user.username})
     return _resume(run, steps, acting_user, "undo")
 

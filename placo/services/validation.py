@@ -24,7 +24,9 @@ def check_slug(slug: object) -> str:
     messages = {
         "empty": _("Choose a short name: it becomes part of the addresses."),
         "too-long": _("At most %(max)d characters, so that it fits in an address.") % {"max": SLUG_MAX},
-        "characters": _("Lower-case letters a to z, digits and single hyphens only, not at the start or end."),
+        "characters": _(
+            "Lower-case letters a to z, digits and single hyphens only, not at the start or end."
+        ),
         "reserved": _("This name is reserved. Choose another one."),
     }
     if problem:
@@ -48,7 +50,9 @@ def check_services(services: Iterable[str], *, allow_empty: bool = False) -> tup
     return tuple(service.id for service in catalogue.services_of(s for s in catalogue.services if s in asked))
 
 
-def check_options(services: Iterable[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def check_options(
+    services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """Every option of the chosen services: the given value, checked, or its default. Fields are named options.<s>.<o>."""
     catalogue, language = wiring.catalogue(), get_language() or "en"
     errors: dict[str, list[object]] = {}

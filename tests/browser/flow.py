@@ -95,7 +95,13 @@ def create_through_the_browser(lab: Lab, slug: str) -> Story:
         story.steps_after_reload = int(admin.locator("progress").first.get_attribute("max") or 0)
         owner.on("framenavigated", lambda frame: _count(story))
         owner.on("console", lambda m: story.console_errors.append(m.text) if m.type == "error" else None)
-        owner.expose_function("placoSaw", lambda text: story.headlines.append(text))
+
+        def saw(
+            headline: str,
+        ) -> None:  # Playwright marks what it is given: a bound method of a list it cannot
+            story.headlines.append(headline)
+
+        owner.expose_function("placoSaw", saw)
         owner.evaluate(
             """() => new MutationObserver(() => {
                  const now = document.querySelector('#headline .placo-now');

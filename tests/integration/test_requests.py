@@ -281,6 +281,19 @@ def test_a_plan_that_no_longer_fits(
     assert world.finish(requests.approve_request(acting_user=admin, request_id=request.pk).pk).state == "done"
 
 
+def test_a_plan_for_an_image_that_was_not_built_yet(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    request = submit(emmy)
+    world.images.unbuilt.add("www")
+    before = books()
+    with pytest.raises(Conflict, match="has not been built on this site yet"):
+        requests.approve_request(acting_user=admin, request_id=request.pk)
+    assert books() == before
+    world.images.unbuilt.clear()
+    assert world.finish(requests.approve_request(acting_user=admin, request_id=request.pk).pk).state == "done"
+
+
 def test_rejection_gives_everything_back(world: World, optics: Project, emmy: User, admin: User) -> None:
     request = submit(emmy)
     for comment in ("", "  ", "x" * 4001):
