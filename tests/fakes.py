@@ -20,7 +20,7 @@ from placo.drivers.fake_directory import FakeDirectory
 from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeProber
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.faults import Faults
-from placo.drivers.ports import ImageFiles, Person
+from placo.drivers.ports import ImageFiles, Person, Rejected
 from placo.platforms.models import Platform, Run, Step
 from placo.services import audit, engine, runs
 
