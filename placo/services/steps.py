@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain.lifecycle import RunKind
 from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.saga import Verb
 from placo.drivers.ports import (
@@ -28,6 +29,8 @@ from placo.services import seeds
 
 SHUTDOWN_PATIENCE_S = 40
 """How long a guest may take to power off by itself before it is switched off."""
+GENTLE = (RunKind.STOP.value, RunKind.RESTART.value)
+"""Kinds of run after which the machine's disks are still wanted."""
 
 
 @dataclass(frozen=True)
@@ -209,11 +212,13 @@ def _power_on(work: Work) -> Answer:
 
 
 def _power_off(work: Work) -> Answer:
+    """Stopping is gentle; what is removed for good is switched off."""
+    patience = SHUTDOWN_PATIENCE_S if work.step.run.kind in GENTLE else 0
     started, uuid = work.step.started_at, work.machine.uuid
     waited = (timezone.now() - started).total_seconds() if started else 0.0
     power = work.host.power(uuid)
     if power in (Power.RUNNING, Power.PAUSED):
-        if waited < SHUTDOWN_PATIENCE_S:
+        if waited < patience:
             power = work.host.shutdown_domain(uuid)
         else:
             work.host.kill_domain(uuid)

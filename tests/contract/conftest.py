@@ -15,10 +15,6 @@ from tests.contract.hypervisor_worlds import FakeHost, Host, LibvirtHost, World
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "lab: needs the services of a running lab (PLACO_CONFIG)")
-
-
 @pytest.fixture(scope="session")
 def site() -> dict[str, Any]:
     """The TOML of the site whose services the tests of real drivers use."""
