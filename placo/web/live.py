@@ -2,8 +2,8 @@
 
 However many people watch, one small thread with one database connection asks every 0.4 s which of the watched runs have
 changed, in one query. A viewer costs an asyncio task; only when its run has changed is its page rendered, in the same
-thread, whose connection is closed when the last viewer leaves. A stream starts with the present state, so that a reload or a lost connection misses nothing, and
-ends with the run.
+thread, whose connection is closed when the last viewer leaves. A stream starts with the present state, so that a reload
+or a lost connection misses nothing, and ends with the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import get_token
@@ -43,14 +43,14 @@ Result = TypeVar("Result")
 
 
 async def _in_thread(function: Callable[[], Result]) -> Result:
-    """Call it in the live thread, whose connection outlives neither an error nor its age."""
+    """Call it in the live thread; a connection that failed is not used again."""
 
     def call() -> Result:
-        close_old_connections()
         try:
             return function()
-        finally:
-            close_old_connections()
+        except DatabaseError:
+            connection.close()
+            raise
 
     return await sync_to_async(call, thread_sensitive=False, executor=_THREAD)()
 
