@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from placo.cli import show
 from placo.cli.base import Follow, Json, RequestId, RunId, Slug, Uid, app, began, portal, present
-from placo.cli.client import CommandError
+from placo.cli.client import CommandError, Portal
 from placo.cli.follow import follow_run
 
+WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
-def _options(given: list[str]) -> dict[str, dict[str, Any]]:
+
+def _value(kind: str | None, text: str) -> object:
+    """What was typed as the kind of value that an option takes; what does not fit is left for the portal to refuse."""
+    if kind == "boolean":
+        return WORDS.get(text.lower(), text)
+    if kind == "integer" and text.removeprefix("-").isdecimal() and text.isascii():
+        return int(text)
+    return text
+
+
+def _options(api: Portal, given: list[str]) -> dict[str, dict[str, object]]:
     """["svn.repository=main", "web.php=no"] -> {"svn": {"repository": "main"}, "web": {"php": False}}."""
-    words: dict[str, bool] = {"true": True, "yes": True, "false": False, "no": False}
-    found: dict[str, dict[str, Any]] = {}
+    if not given:
+        return {}
+    kinds = {
+        (service["id"], option["name"]): option["type"]
+        for service in api("GET", "catalogue", "services")
+        for option in service["options"]
+    }
+    found: dict[str, dict[str, object]] = {}
     for text in given:
         name, equals, value = text.partition("=")
         service, dot, option = name.partition(".")
@@ -23,8 +40,7 @@ def _options(given: list[str]) -> dict[str, dict[str, Any]]:
             raise CommandError(
                 f"{text!r} is not an option.", "Write it as service.option=value, like web.php=no."
             )
-        number = int(value) if value.isascii() and value.isdigit() else value
-        found.setdefault(service, {})[option] = words.get(value.lower(), number)
+        found.setdefault(service, {})[option] = _value(kinds.get((service, option)), value)
     return found
 
 
@@ -46,7 +62,8 @@ def request(
     json: Json = False,
 ) -> None:
     """Ask for a platform; an administrator decides."""
-    found = portal()(
+    api = portal()
+    found = api(
         "POST",
         "requests",
         project=project,
@@ -56,7 +73,7 @@ def request(
         justification=justification,
         title=title,
         hypervisor=hypervisor,
-        options=_options(option or []),
+        options=_options(api, option or []),
     )
     present(found, json, show.request)
 

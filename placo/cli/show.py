@@ -65,9 +65,8 @@ def rows(title: str, columns: Sequence[str], found: Iterable[Mapping[str, Any]])
 
 def facts(title: str, pairs: Mapping[str, object]) -> None:
     """One thing and what there is to know about it."""
-    table = Table(
-        title=title, title_justify="left", show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
+    out().print(f"[italic]{escape(title)}[/]")
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in pairs.items():

@@ -29,6 +29,8 @@ def host(name: str) -> Host:
 def choose(hypervisor: str | None = None) -> tuple[Placement, int]:
     """The enabled host (of that hypervisor) with the least memory promised, and the first free subnet.
 
+    A host that did not answer when it was last asked is taken only when no other one does.
+
     InvalidInput for a hypervisor that no host has, Conflict when there is no place.
     """
     load = Coalesce(Sum("platforms__ledger_entry__memory_mib"), 0)
@@ -39,7 +41,7 @@ def choose(hypervisor: str | None = None) -> tuple[Placement, int]:
             message = _("Unknown hypervisor. There are: %(known)s.") % {"known": ", ".join(known)}
             raise InvalidInput({"hypervisor": [message]})
         hosts = hosts.filter(hypervisor=hypervisor)
-    best = hosts.annotate(load=load).order_by("load", "name").first()
+    best = hosts.annotate(load=load).order_by("-reachable", "load", "name").first()
     if best is None:
         raise Conflict(_("No host takes platforms at the moment."), _("Ask an administrator to enable one."))
     config = wiring.site()

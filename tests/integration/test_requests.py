@@ -173,6 +173,13 @@ def test_no_host_takes_platforms(world: World, optics: Project, emmy: User) -> N
     assert books() == before
 
 
+def test_a_host_that_does_not_answer_is_the_last_choice(world: World, optics: Project, emmy: User) -> None:
+    Host.objects.filter(name="h1").update(reachable=False)
+    assert [submit(emmy, slug=slug).platform.host.name for slug in ("alpha", "beta")] == ["h2", "h2"]
+    Host.objects.filter(name="h2").update(enabled=False)
+    assert submit(emmy, slug="gamma", services=["web"]).platform.host.name == "h1"
+
+
 # --- deciding --------------------------------------------------------------------------------------------------------
 
 

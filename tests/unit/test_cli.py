@@ -170,6 +170,10 @@ def test_what_a_request_sends(placo: Make) -> None:
     seen: list[Any] = []
 
     def portal(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            kinds = {"web": {"php": "boolean", "pages": "integer"}, "svn": {"repository": "text"}}
+            options = {s: [{"name": n, "type": t} for n, t in of.items()] for s, of in kinds.items()}
+            return httpx.Response(200, json=[{"id": s, "options": o} for s, o in options.items()])
         seen.append((request.method, request.url.path, json.loads(request.content)))
         return httpx.Response(201, json={"id": 1})
 
@@ -177,13 +181,13 @@ def test_what_a_request_sends(placo: Make) -> None:
     run.logged_in("emmy", "t")
     result = run(
         "request", "alpha", "web", "svn", "--project", "optics", "-m", "why", "--days", "30",
-        "-o", "web.php=no", "-o", "svn.repository=thesis", "--json",
+        "-o", "web.php=no", "-o", "web.pages=7", "-o", "svn.repository=2026", "--json",
     )  # fmt: skip
     assert result.json == {"id": 1}
     [(method, path, body)] = seen
     assert (method, path) == ("POST", "/api/v1/requests")
     assert body["services"] == ["web", "svn"]
-    assert body["options"] == {"web": {"php": False}, "svn": {"repository": "thesis"}}
+    assert body["options"] == {"web": {"php": False, "pages": 7}, "svn": {"repository": "2026"}}
     assert (body["days"], body["project"], body["slug"]) == (30, "optics", "alpha")
     assert run("request", "alpha", "web", "--project", "o", "-m", "w", "-o", "php=no").status == 1
 
