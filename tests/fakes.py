@@ -75,7 +75,9 @@ class World:
         """Every place where something can go wrong, by the name of the operation that a step calls there."""
         host = self.hosts["h1"].faults
         disks = ("ensure_image", "ensure_overlay", "ensure_volume", "ensure_content")
-        found = dict.fromkeys((*disks, "ensure_network", "ensure_domain", "start_domain", "detach_seed"), host)
+        found = dict.fromkeys(
+            (*disks, "ensure_network", "ensure_domain", "start_domain", "detach_seed"), host
+        )
         found |= dict.fromkeys(("ensure_platform", "ensure_machine_account"), self.directory.faults)
         return found | {"ensure_site": self.edge.faults, "issue": self.authority.faults}
 
