@@ -76,7 +76,7 @@ DATABASES = {
         # A pool, since under ASGI every request may have a thread of its own, which would keep a connection of its own.
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "max_idle": 60}},
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "max_idle": 60, "timeout": 5}},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

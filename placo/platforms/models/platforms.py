@@ -70,7 +70,7 @@ class Platform(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["slug"],
-                condition=~Q(state__in=[s.value for s in ENDED]),
+                condition=~Q(state__in=[s.value for s in sorted(ENDED)]),
                 name="one_living_platform_per_slug",
             ),
             models.UniqueConstraint(fields=["subnet_index"], name="one_platform_per_subnet"),

@@ -63,12 +63,12 @@ class Run(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["platform"],
-                condition=Q(state__in=[s.value for s in ACTIVE_RUNS]) & ~Q(kind=RunKind.MEMBER.value),
+                condition=Q(state__in=[s.value for s in sorted(ACTIVE_RUNS)]) & ~Q(kind=RunKind.MEMBER.value),
                 name="one_life_cycle_run_at_a_time",
             ),
             models.UniqueConstraint(
                 fields=["platform", "subject"],
-                condition=Q(state__in=[s.value for s in ACTIVE_RUNS]) & Q(kind=RunKind.MEMBER.value),
+                condition=Q(state__in=[s.value for s in sorted(ACTIVE_RUNS)]) & Q(kind=RunKind.MEMBER.value),
                 name="one_run_per_membership",
             ),
         ]
