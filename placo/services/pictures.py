@@ -149,7 +149,9 @@ def runs_of(platform: Platform) -> QuerySet[Run]:
 
 
 def audit_of(platform: Platform) -> QuerySet[AuditEvent]:
-    """Who did what to this platform: not to another one that bore or will bear the same name."""
-    rows = AuditEvent.objects.filter(subject=platform.slug, at__gte=platform.created_at)
+    """Who did what to this platform, not to another one of that name. Changes of members are told once, as deeds."""
+    rows = AuditEvent.objects.filter(subject=platform.slug, at__gte=platform.created_at).exclude(
+        verb="run.member"
+    )
     successor = Platform.objects.filter(slug=platform.slug, pk__gt=platform.pk).order_by("pk").first()
     return rows.filter(at__lt=successor.created_at) if successor else rows

@@ -37,7 +37,9 @@ class Login(LoginView):
             response = super().post(request, *args, **kwargs)
         except DirectoryDown as error:
             form = LoginForm(request, initial={"username": request.POST.get("username", "")})
-            return self.render_to_response(self.get_context_data(form=form, trouble=error), status=error.status)
+            return self.render_to_response(
+                self.get_context_data(form=form, trouble=error), status=error.status
+            )
         if response.status_code == 200:
             response.status_code = 422
         return response
