@@ -93,7 +93,7 @@ class ServiceErrors(_Middleware):
 
 
 class ContentSecurityPolicy(_Middleware):
-    """Strict for screens; the API's interactive documentation loads its viewer from elsewhere and sets its own."""
+    """The policy on every answer that has none of its own, and no shared caching of anybody's pages."""
 
     def finish(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         response.headers.setdefault("Content-Security-Policy", POLICY)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
@@ -215,3 +218,21 @@ def test_a_broken_page_is_explained_and_logged(
     reference = answer.context["reference"]
     assert reference in page
     assert any(reference in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("role", ["member", "owner", "admin"])
+def test_no_link_leads_nowhere(site: Site, role: str) -> None:
+    client, seen, waiting = site.client(role), set[str](), ["/"]
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        answer = client.get(path, follow=True)
+        assert answer.status_code == 200, path
+        if "html" not in answer["Content-Type"]:
+            continue
+        found = re.findall(r'href="(/[^"#]*|\?[^"#]*)"', answer.content.decode())
+        links = {urljoin(path, html.unescape(link)) for link in found if not link.startswith("/static/")}
+        waiting += [link for link in links - seen - set(waiting) if link.count("=") < 2]
+    assert "/platforms/alpha/" in seen
+    assert ("/operations/audit/" in seen) == (role == "admin")
+    assert ("/platforms/alpha/settings/" in seen) == (role != "member")
