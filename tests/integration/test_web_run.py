@@ -44,7 +44,7 @@ class Stream:
 async def listen(client: AsyncClient, run: Run, work: Any) -> Stream:
     """Listen to a run while `work` is done; returns when the stream has ended."""
     stream = Stream()
-    answer = await client.get(f"/runs/{run.pk}/events/")
+    answer: Any = await client.get(f"/runs/{run.pk}/events/")
     assert answer.status_code == 200, answer.status_code
     assert answer["Content-Type"] == "text/event-stream"
     begun = asyncio.Event()
