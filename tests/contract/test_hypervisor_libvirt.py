@@ -26,7 +26,7 @@ def test_a_host_that_accepts_and_says_nothing_is_given_up_in_time(tmp_path: Path
         for _ in range(2):
             with pytest.raises(Unavailable, match="did not answer within"):
                 hypervisor.status()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30  # it gives up instead of hanging
 
 
 @pytest.mark.lab
