@@ -21,9 +21,6 @@ class BreakGlassBackend(ModelBackend):
     def user_can_authenticate(self, user: Any) -> bool:
         return bool(user is not None and user.is_break_glass and super().user_can_authenticate(user))
 
-    def get_user(self, user_id: Any) -> Any:
-        return ModelBackend.get_user(self, user_id)
-
 
 class DirectoryBackend(LDAPBackend):  # type: ignore[misc]
     """The directory's password; roles are copied from the directory's groups at each login."""

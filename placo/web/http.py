@@ -29,6 +29,11 @@ def user_of(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
+def wants_fragment(request: HttpRequest) -> bool:
+    """Whether htmx asked, for a part of a page."""
+    return bool(getattr(request, "htmx", False))
+
+
 def flat_errors(errors: Any) -> dict[str, str]:
     """InvalidInput.errors with the messages of each field joined."""
     return {field: " ".join(str(message) for message in messages) for field, messages in errors.items()}

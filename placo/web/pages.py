@@ -8,6 +8,8 @@ import secrets
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from placo.web.http import wants_fragment
+
 log = logging.getLogger("placo.web")
 
 
@@ -33,7 +35,7 @@ def error_page(
         message,
     )
     context = {"status": status, "title": title, "message": message, "remedy": remedy, "reference": ref}
-    if getattr(request, "htmx", False):
+    if wants_fragment(request):
         response = render(request, "web/_error_alert.html", context, status=status)
         response["HX-Retarget"] = "#alerts"
         response["HX-Reswap"] = "innerHTML"

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from placo.services import members, pictures
 from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound, ServiceError
-from placo.web.http import screen, user_of
+from placo.web.http import screen, user_of, wants_fragment
 
 
 def _found(request: HttpRequest, slug: str, text: str) -> dict[str, object]:
@@ -38,7 +38,7 @@ def _page(
         "uid": uid,
         **(_found(request, slug, text) if text and not refused else {"text": text}),
     }
-    template = "web/_people_rows.html" if request.htmx else "web/people.html"  # type: ignore[attr-defined]
+    template = "web/_people_rows.html" if wants_fragment(request) else "web/people.html"
     return render(request, template, context, status=status)
 
 
@@ -70,10 +70,10 @@ def add(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         row = members.add_member(acting_user=user_of(request), slug=slug, uid=uid)
     except (InvalidInput, DirectoryDown, Conflict) as error:
-        if request.htmx:  # type: ignore[attr-defined]
+        if wants_fragment(request):
             raise
         return _page(request, slug, status=error.status, refused=error, uid=uid)
-    if request.htmx:  # type: ignore[attr-defined]
+    if wants_fragment(request):
         return _page(request, slug)
     messages.success(request, _("%(name)s is being added.") % {"name": row.name})
     return redirect("web:platform-people", slug)
@@ -86,10 +86,10 @@ def remove(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         row = members.remove_member(acting_user=user_of(request), slug=slug, uid=uid)
     except (Conflict, NotFound) as error:
-        if request.htmx:  # type: ignore[attr-defined]
+        if wants_fragment(request):
             raise
         return _page(request, slug, status=error.status, refused=error)
-    if request.htmx:  # type: ignore[attr-defined]
+    if wants_fragment(request):
         return _page(request, slug)
     messages.success(request, _("%(name)s is being removed.") % {"name": row.name})
     return redirect("web:platform-people", slug)
