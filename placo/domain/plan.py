@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 
 from pydantic import TypeAdapter
 
-from placo.domain.catalogue import Catalogue
+from placo.domain.catalogue import Catalogue, Machine
 from placo.domain.quota import Cost
 
 NAMESPACE = UUID("6e2a9c1c-95a4-5b5e-8a53-0c1f5c0e4a11")
@@ -220,36 +220,25 @@ def make_plan(
     placement: Placement,
     images: Mapping[str, str],
 ) -> Plan:
-    """Decide everything. `images` maps a machine's name to the current name of its image."""
+    """Decide everything. `images` maps a machine's name to the current name of its image.
+
+    ValueError if the subnet has fewer addresses than the platform has machines.
+    """
     services = tuple(services)
-    addresses = placement.subnet.hosts()
-    gateway = str(next(addresses))
+    gateway, *addresses = (str(address) for address in placement.subnet.hosts())
     domain = f"{slug}.{placement.dns_domain}"
-    machines = []
-    for name in catalogue.machines_of(services):
-        kind, uuid = catalogue.machines[name], uuid5(platform_uuid, f"machine/{name}")
-        base = f"placo-{slug}-{name}"
-        machines.append(
-            PlannedMachine(
-                name=name,
-                title_en=kind.title.en,
-                title_fr=kind.title.fr,
-                uuid=str(uuid),
-                domain=base,
-                hostname=name,
-                fqdn=f"{name}.{domain}",
-                mac=_mac(uuid),
-                address=str(next(addresses)),
-                image=images[name],
-                memory_mib=kind.memory_mib,
-                vcpus=kind.vcpus,
-                system_disk_gib=kind.system_disk_gib,
-                data_volume_gib=kind.data_volume_gib,
-                system_volume=f"{base}-system.qcow2",
-                data_volume=f"{base}-data.qcow2",
-                seed_volume=f"{base}-seed.iso",
-            )
+    names = catalogue.machines_of(services)
+    machines = tuple(
+        _machine(
+            catalogue.machines[name],
+            platform_uuid=platform_uuid,
+            slug=slug,
+            domain=domain,
+            address=address,
+            image=images[name],
         )
+        for name, address in zip(names, addresses[: len(names)], strict=True)
+    )
     network_uuid = uuid5(platform_uuid, "network")
     network = PlannedNetwork(
         name=f"placo-{slug}",
@@ -271,9 +260,34 @@ def make_plan(
         options={s: dict(options.get(s, {})) for s in services},
         days=days,
         network=network,
-        machines=tuple(machines),
+        machines=machines,
         endpoints=_endpoints(catalogue, slug, services, options, placement),
         cost=cost_of(catalogue, services),
+    )
+
+
+def _machine(
+    kind: Machine, *, platform_uuid: UUID, slug: str, domain: str, address: str, image: str
+) -> PlannedMachine:
+    uuid, base = uuid5(platform_uuid, f"machine/{kind.name}"), f"placo-{slug}-{kind.name}"
+    return PlannedMachine(
+        name=kind.name,
+        title_en=kind.title.en,
+        title_fr=kind.title.fr,
+        uuid=str(uuid),
+        domain=base,
+        hostname=kind.name,
+        fqdn=f"{kind.name}.{domain}",
+        mac=_mac(uuid),
+        address=address,
+        image=image,
+        memory_mib=kind.memory_mib,
+        vcpus=kind.vcpus,
+        system_disk_gib=kind.system_disk_gib,
+        data_volume_gib=kind.data_volume_gib,
+        system_volume=f"{base}-system.qcow2",
+        data_volume=f"{base}-data.qcow2",
+        seed_volume=f"{base}-seed.iso",
     )
 
 

@@ -342,4 +342,5 @@ def test_a_fault_of_the_directory_while_searching_is_not_ours(
     ready_platform(world, emmy, admin)
     world.directory.faults.fail_next("person", Unavailable("restarting"))
     api(emmy)("PUT", "/platforms/alpha/members/alan", status=503)
-    api(emmy)("PUT", "/platforms/alpha/members/alan", status=202)
+    assert not Membership.objects.filter(uid="alan").exists()
+    assert api(emmy)("PUT", "/platforms/alpha/members/alan", status=202)["state"] == "adding"

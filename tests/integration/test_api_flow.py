@@ -13,7 +13,7 @@ from tests.fakes import World
 from tests.integration.test_api_errors import WISH
 
 
-def test_from_the_catalogue_to_retirement(
+def test_from_the_catalogue_to_ready(
     api: Any, world: World, optics: Project, emmy: User, admin: User
 ) -> None:
     owner, administrator = api(emmy), api(admin)
@@ -63,6 +63,11 @@ def test_from_the_catalogue_to_retirement(
     assert urls["svn", "https"].endswith("/svn/thesis")
     assert "://alpha-web." in urls["web", "https"]
 
+
+def test_members_come_and_go(api: Any, world: World, optics: Project, emmy: User, admin: User) -> None:
+    ready_platform(world, emmy, admin)
+    owner = api(emmy)
+    run_id = owner("GET", "/platforms/alpha")["run_id"]
     member = owner("PUT", "/platforms/alpha/members/alan", status=202)
     assert (member["uid"], member["name"], member["owner"], member["state"]) == (
         "alan",
@@ -83,6 +88,12 @@ def test_from_the_catalogue_to_retirement(
     world.finish(removal["run_id"])
     owner("DELETE", "/platforms/alpha/members/alan", status=404)
 
+
+def test_stop_start_restart_and_retirement(
+    api: Any, world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    ready_platform(world, emmy, admin)
+    owner = api(emmy)
     for action, during, after in (
         ("stop", "stopping", "stopped"),
         ("start", "starting", "ready"),
