@@ -103,6 +103,9 @@ AUTH_LDAP_ALWAYS_UPDATE_USER = True
 
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
+# Behind a UNIX socket there is no address; None would count nothing, since NULLs are never equal in PostgreSQL.
+AXES_CLIENT_IP_CALLABLE = "placo.web.auth.client_address"
+AXES_USERNAME_CALLABLE = "placo.web.auth.counted_name"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "placo.web.auth.locked_out"
@@ -150,6 +153,7 @@ CELERY_IMPORTS = ["tasks"]
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": 3.0, "options": {"expires": 3}},
+    "refresh-roles": {"task": "tasks.refresh_roles", "schedule": 30.0, "options": {"expires": 30}},
     "refresh-hosts": {"task": "tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
 }
 

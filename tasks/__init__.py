@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import engine, hosts, runs
+from placo.services import accounts, engine, hosts, runs
 
 
 @shared_task(name="tasks.advance")
@@ -24,3 +24,9 @@ def sweep() -> None:
 def refresh_hosts() -> None:
     """Keep what the portal shows of its hosts fresh."""
     hosts.refresh_hosts()
+
+
+@shared_task(name="tasks.refresh_roles")
+def refresh_roles() -> None:
+    """Who lost a role in the directory loses it in the portal."""
+    accounts.refresh_roles()

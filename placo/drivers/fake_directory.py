@@ -30,6 +30,8 @@ class FakeDirectory:
         self._lock = threading.RLock()
         self._people: dict[str, Person] = {}
         self._platforms: dict[str, _Subtree] = {}
+        self.admins: set[str] = set()
+        self.owners_of: dict[str, set[str]] = {}
         for person in people:
             self.add_person(person)
 
@@ -42,6 +44,8 @@ class FakeDirectory:
         """Somebody leaves the directory, and all groups with it (what refint does in slapd)."""
         with self._lock:
             self._people.pop(uid.casefold(), None)
+            for group in (self.admins, *self.owners_of.values()):
+                group.discard(uid)
             for subtree in self._platforms.values():
                 subtree.owners.discard(uid)
                 subtree.members.discard(uid)
@@ -124,6 +128,14 @@ class FakeDirectory:
         with self._operation("members"):
             subtree = self._platforms.get(dns_label(slug, "slug"))
             return {uid: uid in subtree.owners for uid in sorted(subtree.members)} if subtree else {}
+
+    def administrators(self) -> frozenset[str]:
+        with self._operation("administrators"):
+            return frozenset(self.admins)
+
+    def project_owners(self, project: str) -> frozenset[str]:
+        with self._operation("project_owners"):
+            return frozenset(self.owners_of.get(dns_label(project, "project"), ()))
 
     def platforms(self) -> Mapping[str, str]:
         with self._operation("platforms"):

@@ -193,6 +193,17 @@ class OpenLdapDirectory:
 
         return self._sessions.run(read)
 
+    def administrators(self) -> frozenset[str]:
+        return self._people_in(f"cn=admins,ou=groups,{self._base}")
+
+    def project_owners(self, project: str) -> frozenset[str]:
+        return self._people_in(f"cn={dns_label(project, 'project')},ou=projects,{self._base}")
+
+    def _people_in(self, group: str) -> frozenset[str]:
+        return self._sessions.run(
+            lambda session: frozenset(filter(None, map(_uid, _members(session, group))))
+        )
+
     # --- names ---
 
     def machine_dn(self, slug: str, machine: str) -> str:

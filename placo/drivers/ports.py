@@ -226,6 +226,12 @@ class Directory(Protocol):
     def platforms(self) -> Mapping[str, str]:
         """slug -> platform uuid of every subtree."""
 
+    def administrators(self) -> frozenset[str]:
+        """uids in cn=admins,ou=groups."""
+
+    def project_owners(self, project: str) -> frozenset[str]:
+        """uids in cn=<project>,ou=projects; empty when there is no such group."""
+
     def entries(self, slug: str) -> list[str]:
         """DNs below and including ou=<slug>."""
 

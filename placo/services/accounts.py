@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from placo import wiring
-from placo.platforms.models import ApiToken, Project, ProjectOwner, User
+from placo.platforms.models import ApiToken, Membership, Project, ProjectOwner, User
 
 TOKEN_DAYS = 90
 
@@ -21,13 +21,39 @@ def copy_roles(user: User, groups: Iterable[str]) -> None:
     """Administrator and owned projects, from the DNs of the groups that the directory says the person is in."""
     base = wiring.site().directory.base.lower()
     names = {dn.replace(", ", ",").lower() for dn in groups}
-    user.is_administrator = f"cn=admins,ou=groups,{base}" in names
-    user.save(update_fields=["is_administrator"])
+    user.is_active, user.is_administrator = True, f"cn=admins,ou=groups,{base}" in names
+    user.save(update_fields=["is_active", "is_administrator"])
     projects = Project.objects.all()
     owned = [p for p in projects if f"cn={p.slug},ou=projects,{base}" in names]
     ProjectOwner.objects.filter(uid=user.username).exclude(project__in=owned).delete()
     for project in owned:
         ProjectOwner.objects.get_or_create(project=project, uid=user.username)
+
+
+def refresh_roles() -> None:
+    """Copy all roles from the directory: who lost one, or left, loses it here too, whatever session or token they have.
+
+    Raises DriverError, having changed nothing, while the directory does not answer.
+    """
+    directory = wiring.directory()
+    owners = {project: directory.project_owners(project.slug) for project in Project.objects.all()}
+    administrators = directory.administrators()
+    users = list(User.objects.filter(is_break_glass=False))
+    present = {user.pk: directory.person(user.username) is not None for user in users}
+    with transaction.atomic():
+        for user in users:
+            wanted = (present[user.pk], present[user.pk] and user.username in administrators)
+            if (user.is_active, user.is_administrator) != wanted:
+                user.is_active, user.is_administrator = wanted
+                user.save(update_fields=["is_active", "is_administrator"])
+        for project, uids in owners.items():
+            ProjectOwner.objects.filter(project=project).exclude(uid__in=uids).delete()
+            ProjectOwner.objects.bulk_create(
+                [ProjectOwner(project=project, uid=uid) for uid in uids], ignore_conflicts=True
+            )
+            # Who owns the project no more is a member like any other, whom its owners may remove.
+            former = Membership.objects.filter(platform__project=project, owner=True).exclude(uid__in=uids)
+            former.update(owner=False)
 
 
 def directory_is_down(error: BaseException) -> bool:

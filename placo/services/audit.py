@@ -65,10 +65,20 @@ def audit_platform(platform: Platform) -> list[Finding]:
     return sorted(found)
 
 
+MACHINE_VOLUMES = ("-system.qcow2", "-data.qcow2", "-seed.iso")
+"""How the names of machines' volumes end (placo/domain/plan.py); images and kernels are shared and not counted."""
+
+
 def orphans() -> list[Finding]:
     """Everything in the world that PLACO made for a platform that is not, or no longer, alive."""
     living = {str(p.uuid): p.slug for p in Platform.objects.exclude(state__in=[s.value for s in ENDED])}
     slugs = set(living.values())
+    volumes = {
+        volume
+        for platform in Platform.objects.filter(uuid__in=living)
+        for machine in platform.plan.machines
+        for volume in (machine.system_volume, machine.data_volume, machine.seed_volume)
+    }
     found: list[Finding] = []
     for host in Host.objects.all():
         inventory = hypervisor_of(host).inventory()
@@ -76,6 +86,16 @@ def orphans() -> list[Finding]:
             Finding("domain", host.name, d.name)
             for d in inventory.domains
             if d.platform_uuid is not None and d.platform_uuid not in living
+        ]
+        found += [
+            Finding("volume", host.name, v)
+            for v in inventory.volumes
+            if v.startswith("placo-") and v.endswith(MACHINE_VOLUMES) and v not in volumes
+        ]
+        found += [
+            Finding("network", host.name, n)
+            for n in inventory.networks
+            if n.startswith("placo-") and n.removeprefix("placo-") not in slugs
         ]
     found += [
         Finding("directory entry", "directory", s) for s in wiring.directory().platforms() if s not in slugs

@@ -29,7 +29,7 @@ from django.views.decorators.http import require_GET
 
 from placo.platforms.models import User
 from placo.services import progress
-from placo.services.errors import ServiceError
+from placo.services.errors import NotFound, ServiceError
 
 log = logging.getLogger("placo.web.live")
 
@@ -145,6 +145,9 @@ class Viewer:
 
     def render(self) -> tuple[int, bool, list[str]]:
         """The version, whether the run has ended, and the messages to send."""
+        self.user.refresh_from_db()  # roles may be lost while the stream goes on
+        if not self.user.is_active:
+            raise NotFound
         view = progress.progress(acting_user=self.user, run_id=self.run_id)
         context: dict[str, Any] = {
             "view": view,

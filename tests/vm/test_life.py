@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from deploy import demo
 from deploy.client import Lab, wait_for
 from tests.lab_world import ROOT, Made, World
 from tests.vm.guest import guest
@@ -82,6 +83,23 @@ def test_stop_and_start_keep_the_data(lab: Lab, beta: Made) -> None:
     started = owner("POST", "/platforms/beta/actions/start")["run_id"]
     assert owner.wait_for_run(started)["state"] == "done"
     assert inside.run("cat /srv/placo/kept").text == "precious\n"
+
+
+def test_restart_boots_the_machine_again(lab: Lab, beta: Made) -> None:
+    inside = guest(lab, "beta", beta.machine("www"))
+    before = inside.run("cat /proc/sys/kernel/random/boot_id").text
+    run_id = beta.owner("POST", "/platforms/beta/actions/restart")["run_id"]
+    assert beta.owner.wait_for_run(run_id)["state"] == "done"
+    assert beta.now["state"] == "ready"
+    assert inside.run("cat /proc/sys/kernel/random/boot_id").text != before
+    assert lab.get(beta.url("web", "/")).status_code == 200
+
+
+def test_the_demo_does_the_main_job_and_again(lab: Lab, world: World) -> None:
+    demo.demonstrate(lab)
+    demo.demonstrate(lab)
+    assert world.owner("GET", "/platforms/demo")["state"] == "ready"
+    world.retire("demo")
 
 
 def test_platforms_come_back_with_the_lab(lab: Lab, alpha: Made, beta: Made) -> None:

@@ -143,7 +143,11 @@ def test_machine_account_sees_its_own_people_only(lab: Lab, alpha: Made, beta: M
         }, "members of beta only: its owner"
         other = search(f"ou=alpha,ou=platforms,{base}")
         assert other.returncode == 32, other.stdout  # noSuchObject (RFC 4511)
-        assert "userPassword" not in search(f"ou=people,{base}").stdout
+        everything = search(f"ou=people,{base}").stdout
+        assert "userPassword" not in everything
+        assert "memberOf" not in everything, "what else its people belong to is nobody's business"
+        for rest in ("groups", "projects", "system"):
+            assert search(f"ou={rest},{base}").returncode == 32
 
 
 def machine_uuid(lab: Lab, slug: str, name: str) -> str:

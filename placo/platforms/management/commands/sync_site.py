@@ -45,7 +45,7 @@ class Command(BaseCommand):
                 slug=project.slug, defaults={"title": project.title, "max_days": project.max_days, **quota}
             )
         if options["break_glass_password_file"]:
-            user, _created = User.objects.get_or_create(
+            user, _created = User.objects.update_or_create(
                 username="break-glass", defaults={"is_administrator": True, "is_break_glass": True}
             )
             user.set_password(read_secret(Path(options["break_glass_password_file"])))
