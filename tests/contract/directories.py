@@ -29,6 +29,8 @@ class FakeOutside(Outside):
     def __init__(self) -> None:
         people = [Person(p.uid, p.name, f"{p.uid}@placo.test") for p in site.people()]
         self.fake = FakeDirectory(people)
+        self.fake.admins = {"aurore"}
+        self.fake.owners_of = {"topology": {"olivier"}}
         self.directory = self.fake
 
     def visible_to(self, dn: str, password: str) -> set[str] | None:

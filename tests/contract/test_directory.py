@@ -256,3 +256,12 @@ def test_the_fake_fails_on_demand() -> None:
     fake.faults.unreachable = True
     with pytest.raises(Unavailable):
         fake.members("contract-a")
+
+
+def test_roles_are_the_members_of_two_kinds_of_groups(directory: Directory) -> None:
+    assert directory.administrators() == {"aurore"}
+    assert directory.project_owners("topology") == {"olivier"}
+    assert directory.project_owners("no-such-project") == frozenset()
+    for hostile in ("", "*", "a,b", "a\x00"):
+        with pytest.raises(Rejected):
+            directory.project_owners(hostile)
