@@ -241,7 +241,7 @@ def make_plan(
     )
     network_uuid = uuid5(platform_uuid, "network")
     network = PlannedNetwork(
-        name=f"placo-{slug}",
+        name=f"placo-{slug}-{platform_uuid.hex[:8]}",
         uuid=str(network_uuid),
         bridge=f"pl{network_uuid.hex[:8]}",
         mac=_mac(network_uuid),
@@ -270,6 +270,8 @@ def _machine(
     kind: Machine, *, platform_uuid: UUID, slug: str, domain: str, address: str, image: str
 ) -> PlannedMachine:
     uuid, base = uuid5(platform_uuid, f"machine/{kind.name}"), f"placo-{slug}-{kind.name}"
+    # A name with the platform's UUID in it proves whose a volume is: nobody else's is ever taken over or removed.
+    volume = f"{base}-{platform_uuid.hex[:8]}"
     return PlannedMachine(
         name=kind.name,
         title_en=kind.title.en,
@@ -285,9 +287,9 @@ def _machine(
         vcpus=kind.vcpus,
         system_disk_gib=kind.system_disk_gib,
         data_volume_gib=kind.data_volume_gib,
-        system_volume=f"{base}-system.qcow2",
-        data_volume=f"{base}-data.qcow2",
-        seed_volume=f"{base}-seed.iso",
+        system_volume=f"{volume}-system.qcow2",
+        data_volume=f"{volume}-data.qcow2",
+        seed_volume=f"{volume}-seed.iso",
     )
 
 

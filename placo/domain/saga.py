@@ -44,17 +44,17 @@ class Policy:
     stuck; deadline: how long NotYet may be answered before that counts as a failure.
     """
 
-    lease: float = 30
+    lease: float = 90
     attempts: int = 6
     deadline: float = 120
 
 
 POLICIES: dict[str, Policy] = {
     "image": Policy(lease=600),
-    "power": Policy(lease=60, deadline=180),
-    "health": Policy(lease=30, deadline=420),
-    "seed-release": Policy(lease=30, deadline=180),
-    "member": Policy(lease=20, attempts=10),
+    "power": Policy(deadline=180),
+    "health": Policy(deadline=420),
+    "seed-release": Policy(deadline=180),
+    "member": Policy(attempts=10),
 }
 DEFAULT_POLICY = Policy()
 
@@ -62,6 +62,10 @@ DEFAULT_POLICY = Policy()
 def policy(action: str) -> Policy:
     """The patience for an action; every action that is not in the table gets the default."""
     return POLICIES.get(action, DEFAULT_POLICY)
+
+
+OUTAGE_PATIENCE = 10
+"""How many times as often a step is tried when the other side does not answer at all: half an hour instead of minutes."""
 
 
 def backoff(attempt: int) -> float:

@@ -40,7 +40,7 @@ def _on_host(name: str, host: Hypervisor, slug: str, uuid: str) -> Iterable[Find
         if ours(volume):
             yield Finding("volume", name, volume)
     for network in inventory.networks:
-        if network == f"placo-{slug}":
+        if ours(network):
             yield Finding("network", name, network)
 
 
@@ -73,10 +73,12 @@ def orphans() -> list[Finding]:
     """Everything in the world that PLACO made for a platform that is not, or no longer, alive."""
     living = {str(p.uuid): p.slug for p in Platform.objects.exclude(state__in=[s.value for s in ENDED])}
     slugs = set(living.values())
+    plans = [platform.plan for platform in Platform.objects.filter(uuid__in=living)]
+    networks = {plan.network.name for plan in plans}
     volumes = {
         volume
-        for platform in Platform.objects.filter(uuid__in=living)
-        for machine in platform.plan.machines
+        for plan in plans
+        for machine in plan.machines
         for volume in (machine.system_volume, machine.data_volume, machine.seed_volume)
     }
     found: list[Finding] = []
@@ -95,7 +97,7 @@ def orphans() -> list[Finding]:
         found += [
             Finding("network", host.name, n)
             for n in inventory.networks
-            if n.startswith("placo-") and n.removeprefix("placo-") not in slugs
+            if n.startswith("placo-") and not n.startswith("placo-bench--") and n not in networks
         ]
     found += [
         Finding("directory entry", "directory", s) for s in wiring.directory().platforms() if s not in slugs

@@ -20,7 +20,7 @@ from django.utils import timezone
 from placo.domain import saga
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.domain.saga import Verb
-from placo.drivers.ports import DriverError, Rejected
+from placo.drivers.ports import DriverError, Rejected, Unavailable
 from placo.platforms.models import JournalEntry, Run, Step
 from placo.services import runs, steps
 
@@ -100,7 +100,8 @@ def _perform(claim: Claim) -> None:
         change = partial(_rejected, why=str(error))
     except DriverError as error:
         log.warning("%s failed: %s", name, error)
-        change = partial(_failed, why=str(error))
+        outage = isinstance(error, Unavailable)
+        change = partial(_failed, why=str(error), patience=saga.OUTAGE_PATIENCE if outage else 1)
     except Exception as error:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
@@ -170,10 +171,10 @@ def _idle(run: Run) -> str:
     return (StepState.UNDOING if run.state == RunState.UNWINDING.value else StepState.WAITING).value
 
 
-def _failed(run: Run, step: Step, _rows: list[Step], *, why: str) -> str:
+def _failed(run: Run, step: Step, _rows: list[Step], *, why: str, patience: int = 1) -> str:
     step.failures, step.error = step.failures + 1, why[:2000]
     policy = saga.policy(step.action)
-    if step.failures >= policy.attempts:
+    if step.failures >= policy.attempts * patience:
         step.state, step.not_before = StepState.FAILED.value, None
         return StepState.FAILED.value
     wait = saga.backoff(step.failures)

@@ -13,7 +13,16 @@ from placo.platforms.models import Membership, Platform, Run, User
 from placo.services import access, auditlog, runs
 from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound
 
-OPEN = (PlatformState.READY.value, PlatformState.STOPPED.value, PlatformState.RESTARTING.value)
+OPEN = tuple(
+    state.value
+    for state in (
+        PlatformState.READY,
+        PlatformState.STOPPED,
+        PlatformState.STARTING,
+        PlatformState.STOPPING,
+        PlatformState.RESTARTING,
+    )
+)
 """States in which people can be added and removed."""
 
 

@@ -14,7 +14,7 @@ from placo.domain.catalogue import Text
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.platforms.models import JournalEntry, Run, Step, User
 from placo.services import access
-from placo.services.runs import UNWINDABLE
+from placo.services.runs import UNWINDABLE, skippable
 from placo.services.selectors import Address, addresses_of
 
 _BUSY = {StepState.RUNNING.value, StepState.WAITING.value}
@@ -95,7 +95,7 @@ def progress(*, acting_user: User, run_id: int) -> Progress:
         total=len(steps),
         ended=RunState(run.state) not in ACTIVE_RUNS,
         stuck=stuck,
-        can_skip=stuck and acting_user.is_administrator,
+        can_skip=stuck and acting_user.is_administrator and skippable(run, steps),
         can_undo=run.state == RunState.STUCK.value and RunKind(run.kind) in UNWINDABLE,
         addresses=addresses_of(run.platform.plan) if created else (),
     )

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from placo.celery import app
 from placo.domain import saga
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind, RunState, StepState
-from placo.domain.saga import StepSpec
+from placo.domain.saga import StepSpec, Verb
 from placo.platforms.models import JournalEntry, Membership, Platform, Run, Step, User
 from placo.services import access, auditlog, quota
 from placo.services.errors import Conflict
@@ -190,11 +190,24 @@ def retry_run(*, acting_user: User, run_id: int) -> Run:
     return _resume(run, steps, acting_user, "retry")
 
 
+def skippable(run: Run, steps: Iterable[Step]) -> bool:
+    """Whether the run can go on without its failed steps: never without a removal, for what is not gone is not free."""
+    failed = [step for step in steps if step.state == StepState.FAILED.value]
+    return run.state != RunState.UNWINDING.value and all(step.verb == Verb.ENSURE.value for step in failed)
+
+
 @transaction.atomic
 def skip_run(*, acting_user: User, run_id: int) -> Run:
     """Go on without the failed steps of a stuck run (administrators): they count as done."""
     run, steps = _stuck(acting_user, run_id)
     access.require_administrator(acting_user)
+    if not skippable(run, steps):
+        raise Conflict(
+            _(
+                "What has to go cannot be skipped: its quota and addresses would be given to others while it is there."
+            ),
+            _("Mend the cause, then retry."),
+        )
     _again(steps, StepState.SKIPPED)
     return _resume(run, steps, acting_user, "skip")
 

@@ -274,7 +274,7 @@ def _seed_released(work: Work) -> Answer:
 def _member_settled(work: Work) -> Answer:
     platform, uid = work.step.run.platform, work.step.target
     row = Membership.objects.filter(platform=platform, uid=uid).first()
-    if row is None:
+    if row is None or not platform.alive:  # its subtree is gone, and the slug may be another platform's
         return Done()
     if row.wanted:
         wiring.directory().ensure_member(platform.slug, uid, owner=row.owner)
@@ -294,7 +294,9 @@ def _member_settled(work: Work) -> Answer:
 
 def _member_refused(work: Work) -> Answer:
     """The undo of both wishes: who was refused, or could not be removed, is not a member afterwards."""
-    wiring.directory().remove_member(work.step.run.platform.slug, work.step.target)
+    platform = work.step.run.platform
+    if platform.alive:
+        wiring.directory().remove_member(platform.slug, work.step.target)
     return Done()
 
 

@@ -119,10 +119,10 @@ def test_a_stuck_run_is_decided_through_the_api(
     api: Any, world: World, optics: Project, emmy: User, admin: User
 ) -> None:
     from placo.domain import saga
-    from placo.drivers.ports import Unavailable
+    from placo.drivers.ports import DriverError
 
     patience = saga.policy("edge").attempts
-    world.edge.faults.fail_next("ensure_site", Unavailable("out"), 2 * patience)
+    world.edge.faults.fail_next("ensure_site", DriverError("out"), 2 * patience)
     number = submit(emmy).pk
     run_id = api(admin)("POST", f"/requests/{number}/approve")["run_id"]
     world.finish(run_id)

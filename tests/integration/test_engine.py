@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from placo.domain import saga
-from placo.drivers.ports import Power, Rejected, Unavailable
+from placo.drivers.ports import DriverError, Power, Rejected, Unavailable
 from placo.platforms.models import Host, LedgerEntry, Membership, Platform, Project, Run, User
 from placo.services import audit, engine, platforms, runs
 from placo.services.errors import Conflict, Forbidden, NotFound
@@ -28,7 +28,7 @@ def test_a_request_becomes_a_platform(world: World, optics: Project, emmy: User,
         "placo-alpha-www": (Power.RUNNING, True),
         "placo-alpha-svn": (Power.RUNNING, True),
     }
-    assert found.networks == ("placo-alpha",)
+    assert found.networks == (f"placo-alpha-{Platform.objects.get(slug=SLUG).uuid.hex[:8]}",)
     assert not [v for v in found.volumes if "seed" in v]
     assert dict(world.directory.members(SLUG)) == {"emmy": True}
     assert set(world.edge.sites()) == {SLUG}
@@ -246,7 +246,7 @@ def test_a_platform_whose_machine_stays_deaf_is_switched_off(
 
 def stuck_run(world: World, emmy: User, admin: User) -> Run:
     """A creation whose edge refuses to go on, more often than the engine is patient."""
-    world.edge.faults.fail_next("ensure_site", Unavailable("edge is out"), saga.policy("edge").attempts)
+    world.edge.faults.fail_next("ensure_site", DriverError("edge is out"), saga.policy("edge").attempts)
     run = world.finish(approve(emmy, admin).pk)
     assert run.state == "stuck"
     step = run.steps.get(name="edge")
@@ -287,6 +287,31 @@ def test_stuck_then_skipped_by_an_administrator(
 
     assert world.finish(run.pk).state == "done"
     assert run.steps.get(name="edge").state == "skipped"
+
+
+def test_a_removal_is_never_skipped(world: World, optics: Project, emmy: User, admin: User) -> None:
+    ready_platform(world, emmy, admin)
+    limit = saga.policy("domain").attempts
+    for host in world.hosts.values():
+        host.faults.fail_next("remove_domain", DriverError("no"), 2 * limit)  # two machines
+    run = world.finish(platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG).pk)
+    assert run.state == "stuck"
+    with pytest.raises(Conflict):
+        runs.skip_run(acting_user=admin, run_id=run.pk)
+    assert Platform.objects.get(slug=SLUG).subnet_index is not None
+    for host in world.hosts.values():
+        host.faults.clear()
+    runs.retry_run(acting_user=admin, run_id=run.pk)
+    assert world.finish(run.pk).state == "done"
+    assert world.audit(SLUG) == []
+
+
+def test_an_outage_is_waited_out_longer_than_a_fault(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    world.edge.faults.fail_next("ensure_site", Unavailable("edge is out"), 2 * saga.policy("edge").attempts)
+    run = approve(emmy, admin)
+    assert world.finish(run.pk).state == "done"
 
 
 def _domain() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from placo.domain import saga
-from placo.drivers.ports import Rejected, Unavailable
+from placo.drivers.ports import DriverError, Rejected, Unavailable
 from placo.platforms.models import Membership, Platform, Project, Run, User
 from placo.services import access, engine, members, platforms, steps
 from placo.services.errors import Conflict, DirectoryDown, Forbidden, InvalidInput, NotFound
@@ -132,7 +132,7 @@ def test_a_change_of_mind_between_the_step_and_the_end_of_its_run(
 
 
 def test_a_wish_revives_a_run_that_is_stuck(world: World, platform: Platform, emmy: User) -> None:
-    world.directory.faults.fail_next("ensure_member", Unavailable("out"), saga.policy("member").attempts)
+    world.directory.faults.fail_next("ensure_member", DriverError("out"), saga.policy("member").attempts)
     members.add_member(acting_user=emmy, slug=SLUG, uid="alan")
     assert world.finish(run_of("alan").pk).state == "stuck"
     members.remove_member(acting_user=emmy, slug=SLUG, uid="alan")
@@ -164,7 +164,7 @@ def test_a_refused_removal_is_seen_and_not_forgotten(world: World, platform: Pla
 
 
 def test_retiring_ends_what_is_stuck_about_members(world: World, platform: Platform, emmy: User) -> None:
-    world.directory.faults.fail_next("ensure_member", Unavailable("out"), saga.policy("member").attempts)
+    world.directory.faults.fail_next("ensure_member", DriverError("out"), saga.policy("member").attempts)
     members.add_member(acting_user=emmy, slug=SLUG, uid="alan")
     assert world.finish(run_of("alan").pk).state == "stuck"
     world.finish(platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG).pk)
