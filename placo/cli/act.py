@@ -172,6 +172,18 @@ def restart(slug: Slug, follow: Follow = False, json: Json = False) -> None:
 
 
 @app.command()
+def suspend(slug: Slug, follow: Follow = False, json: Json = False) -> None:
+    """Hold the machines of a platform in their hosts' memory."""
+    _power(slug, "suspend", follow=follow, json=json)
+
+
+@app.command()
+def resume(slug: Slug, follow: Follow = False, json: Json = False) -> None:
+    """Have suspended machines go on."""
+    _power(slug, "resume", follow=follow, json=json)
+
+
+@app.command()
 def retire(
     slug: Slug,
     yes_slug: Annotated[

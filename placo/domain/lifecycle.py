@@ -17,6 +17,9 @@ class PlatformState(StrEnum):
     STOPPED = "stopped"
     STARTING = "starting"
     RESTARTING = "restarting"
+    SUSPENDING = "suspending"
+    SUSPENDED = "suspended"
+    RESUMING = "resuming"
     RETIRING = "retiring"
     RETIRED = "retired"
     FAILED = "failed"
@@ -30,6 +33,8 @@ class RunKind(StrEnum):
     START = "start"
     STOP = "stop"
     RESTART = "restart"
+    SUSPEND = "suspend"
+    RESUME = "resume"
     MEMBER = "member"
 
 
@@ -81,7 +86,11 @@ TRANSITIONS: dict[RunKind, Transition] = {
     RunKind.STOP: Transition(frozenset({_S.READY}), _S.STOPPING, _S.STOPPED, _S.READY),
     RunKind.START: Transition(frozenset({_S.STOPPED}), _S.STARTING, _S.READY, _S.STOPPED),
     RunKind.RESTART: Transition(frozenset({_S.READY}), _S.RESTARTING, _S.READY, _S.STOPPED),
-    RunKind.RETIRE: Transition(frozenset({_S.READY, _S.STOPPED}), _S.RETIRING, _S.RETIRED, _S.STOPPED),
+    RunKind.SUSPEND: Transition(frozenset({_S.READY}), _S.SUSPENDING, _S.SUSPENDED, _S.READY),
+    RunKind.RESUME: Transition(frozenset({_S.SUSPENDED}), _S.RESUMING, _S.READY, _S.SUSPENDED),
+    RunKind.RETIRE: Transition(
+        frozenset({_S.READY, _S.STOPPED, _S.SUSPENDED}), _S.RETIRING, _S.RETIRED, _S.STOPPED
+    ),
 }
 
 ENDED = frozenset({PlatformState.DECLINED, PlatformState.RETIRED, PlatformState.FAILED})

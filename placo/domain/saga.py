@@ -126,14 +126,19 @@ def retire_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
 
 
 def power_steps(kind: RunKind, machines: Iterable[str]) -> tuple[StepSpec, ...]:
-    """Stop, start or restart every machine of a platform; what is started is probed."""
+    """Stop, start, restart, suspend or resume every machine of a platform; what goes on is probed.
+
+    A resumed machine that its host has lost meanwhile (a suspended one lives in memory) is started.
+    """
     steps: list[StepSpec] = []
     for name in machines:
         needs: tuple[str, ...] = ()
         if kind in (RunKind.STOP, RunKind.RESTART):
             steps.append(StepSpec(f"stop:{name}", "power", Verb.REMOVE, name))
             needs = (f"stop:{name}",)
-        if kind in (RunKind.START, RunKind.RESTART):
+        if kind is RunKind.SUSPEND:
+            steps.append(StepSpec(f"suspend:{name}", "suspend", Verb.ENSURE, name))
+        if kind in (RunKind.START, RunKind.RESTART, RunKind.RESUME):
             steps.append(StepSpec(f"start:{name}", "power", Verb.ENSURE, name, needs))
             steps.append(StepSpec(f"health:{name}", "health", Verb.ENSURE, name, (f"start:{name}",)))
     return tuple(steps)

@@ -300,6 +300,15 @@ class FakeHypervisor:
                 domain["live_seed"] = domain["spec"]["seed_volume"]
             self._put_domain({**domain, "power": Power.RUNNING, "autostart": True})
 
+    def suspend_domain(self, uuid: str) -> Power:
+        with self._operation("suspend_domain"):
+            domain = self._shelf.get("domains", uuid)
+            if domain is None:
+                return Power.MISSING
+            power = Power.PAUSED if domain["power"] == Power.RUNNING else Power(domain["power"])
+            self._put_domain({**domain, "power": power, "autostart": False})
+            return power
+
     def shutdown_domain(self, uuid: str) -> Power:
         with self._operation("shutdown_domain"):
             domain = self._shelf.get("domains", uuid)

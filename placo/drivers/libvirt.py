@@ -343,6 +343,16 @@ class LibvirtHypervisor:
         domain.setAutostart(1)
 
     @_guarded
+    def suspend_domain(self, uuid: str) -> Power:
+        with fine_if(ErrorCode.NO_DOMAIN):
+            domain = self._domain(uuid)
+            domain.setAutostart(0)
+            with fine_if(ErrorCode.OPERATION_INVALID):  # not running, or suspended already
+                domain.suspend()
+            return power_of(domain.state()[0])
+        return Power.MISSING
+
+    @_guarded
     def shutdown_domain(self, uuid: str) -> Power:
         with fine_if(ErrorCode.NO_DOMAIN):
             domain = self._domain(uuid)

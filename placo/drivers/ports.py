@@ -162,6 +162,9 @@ class Hypervisor(Protocol):
     def start_domain(self, uuid: str) -> None:
         """Running, and started with its host from now on."""
 
+    def suspend_domain(self, uuid: str) -> Power:
+        """Hold a running domain in memory and clear autostart; `start_domain` has it go on. Returns the power it has now."""
+
     def shutdown_domain(self, uuid: str) -> Power:
         """Ask the guest to power off and clear autostart; returns at once with the power it has now."""
 

@@ -18,6 +18,9 @@ OPEN = tuple(
     for state in (
         PlatformState.READY,
         PlatformState.STOPPED,
+        PlatformState.SUSPENDED,
+        PlatformState.SUSPENDING,
+        PlatformState.RESUMING,
         PlatformState.STARTING,
         PlatformState.STOPPING,
         PlatformState.RESTARTING,

@@ -11,12 +11,15 @@ from placo.platforms.models import Platform, Run, User
 from placo.services import access, runs
 from placo.services.errors import InvalidInput
 
-POWER_ACTIONS = {"start": RunKind.START, "stop": RunKind.STOP, "restart": RunKind.RESTART}
+POWER_ACTIONS = {
+    kind.value: kind
+    for kind in (RunKind.START, RunKind.STOP, RunKind.RESTART, RunKind.SUSPEND, RunKind.RESUME)
+}
 
 
 @transaction.atomic
 def power_platform(*, acting_user: User, slug: str, action: str) -> Run:
-    """Start, stop or restart all machines of a platform."""
+    """Start, stop, restart, suspend or resume all machines of a platform."""
     platform = access.get_managed_platform(acting_user, slug)
     kind = POWER_ACTIONS.get(action)
     if kind is None:

@@ -232,6 +232,12 @@ def _power_off(work: Work) -> Answer:
     return Done()
 
 
+def _suspend(work: Work) -> Answer:
+    power = work.host.suspend_domain(work.machine.uuid)
+    work.note("suspended" if power is Power.PAUSED else "stopped")
+    return Done()
+
+
 def _edge_up(work: Work) -> Answer:
     plan = work.plan
     routes = {
@@ -311,6 +317,7 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "seed": (_seed_up, _seed_gone),
     "domain": (_domain_up, _domain_gone),
     "power": (_power_on, _power_off),
+    "suspend": (_suspend, _power_on),
     "edge": (_edge_up, _edge_gone),
     "health": (_healthy, _nothing),
     "seed-release": (_seed_released, _nothing),

@@ -30,6 +30,9 @@ LOOKS: dict[str, Look] = {
     "answering": Look("green", "circle-check", gettext_lazy("answering")),
     "stopping": Look("azure", "loader-2", gettext_lazy("stopping"), _BUSY),
     "stopped": Look("secondary", "player-stop", gettext_lazy("stopped")),
+    "suspended": Look("secondary", "player-pause", gettext_lazy("suspended")),
+    "suspending": Look("azure", "loader-2", gettext_lazy("being suspended"), _BUSY),
+    "resuming": Look("azure", "loader-2", gettext_lazy("resuming"), _BUSY),
     "silent": Look("red", "alert-triangle", gettext_lazy("not answering")),
     "gone": Look("secondary", "circle-off", gettext_lazy("gone")),
     # platforms and requests
@@ -145,6 +148,12 @@ STEPS: dict[str, StepWords] = {
         gettext_lazy("Switching %(target)s off"),
         _HOST,
     ),
+    "suspend": StepWords(
+        gettext_lazy("pause"),
+        gettext_lazy("Suspending %(target)s"),
+        gettext_lazy("Having %(target)s go on"),
+        _HOST,
+    ),
     "edge": StepWords(
         gettext_lazy("addresses"),
         gettext_lazy("Opening the public addresses"),
@@ -224,6 +233,8 @@ _GOING = {
     RunKind.START: gettext_lazy("Starting %(slug)s"),
     RunKind.STOP: gettext_lazy("Stopping %(slug)s"),
     RunKind.RESTART: gettext_lazy("Restarting %(slug)s"),
+    RunKind.SUSPEND: gettext_lazy("Suspending %(slug)s"),
+    RunKind.RESUME: gettext_lazy("Resuming %(slug)s"),
     RunKind.MEMBER: gettext_lazy("Changing the members of %(slug)s"),
 }
 _DONE = {
@@ -232,6 +243,8 @@ _DONE = {
     RunKind.START: gettext_lazy("%(slug)s has been started"),
     RunKind.STOP: gettext_lazy("%(slug)s has been stopped"),
     RunKind.RESTART: gettext_lazy("%(slug)s has been restarted"),
+    RunKind.SUSPEND: gettext_lazy("%(slug)s has been suspended"),
+    RunKind.RESUME: gettext_lazy("%(slug)s goes on"),
     RunKind.MEMBER: gettext_lazy("The members of %(slug)s have been changed"),
 }
 
@@ -259,6 +272,8 @@ _DEEDS = {
     "run.start": gettext_lazy("started the machines"),
     "run.stop": gettext_lazy("stopped the machines"),
     "run.restart": gettext_lazy("restarted the machines"),
+    "run.suspend": gettext_lazy("suspended the machines"),
+    "run.resume": gettext_lazy("had the machines go on"),
     "run.member": gettext_lazy("had the directory follow for %(person)s"),
     "run.retry": gettext_lazy("had the failed steps tried again"),
     "run.skip": gettext_lazy("skipped the failed steps"),

@@ -295,6 +295,19 @@ def test_a_domain_runs_until_it_is_killed(world: World) -> None:
     assert world.hypervisor.power(spec.uuid) is Power.RUNNING
 
 
+def test_a_domain_is_suspended_and_goes_on(world: World) -> None:
+    spec = world.machine()
+    assert world.hypervisor.suspend_domain(spec.uuid) is Power.STOPPED, "what does not run is not suspended"
+    world.hypervisor.start_domain(spec.uuid)
+    for _ in range(2):
+        assert world.hypervisor.suspend_domain(spec.uuid) is Power.PAUSED
+        assert (world.hypervisor.power(spec.uuid), autostart(world, spec.uuid)) == (Power.PAUSED, False)
+    world.hypervisor.start_domain(spec.uuid)
+    assert (world.hypervisor.power(spec.uuid), autostart(world, spec.uuid)) == (Power.RUNNING, True)
+    world.hypervisor.kill_domain(spec.uuid)
+    assert world.hypervisor.suspend_domain("00000000-0000-4000-8000-000000000000") is Power.MISSING
+
+
 def test_shutdown_asks_and_does_not_wait(world: World) -> None:
     spec = world.machine()
     assert world.hypervisor.shutdown_domain(spec.uuid) is Power.STOPPED

@@ -95,6 +95,8 @@ def test_stop_start_restart_and_retirement(
     ready_platform(world, emmy, admin)
     owner = api(emmy)
     for action, during, after in (
+        ("suspend", "suspending", "suspended"),
+        ("resume", "resuming", "ready"),
         ("stop", "stopping", "stopped"),
         ("start", "starting", "ready"),
         ("restart", "restarting", "ready"),

@@ -95,6 +95,17 @@ def test_restart_boots_the_machine_again(lab: Lab, beta: Made) -> None:
     assert lab.get(beta.url("web", "/")).status_code == 200
 
 
+def test_a_suspended_machine_goes_on_where_it_was(lab: Lab, beta: Made) -> None:
+    inside = guest(lab, "beta", beta.machine("www"))
+    before = inside.run("cat /proc/sys/kernel/random/boot_id").text
+    for action, state in (("suspend", "suspended"), ("resume", "ready")):
+        run_id = beta.owner("POST", f"/platforms/beta/actions/{action}")["run_id"]
+        assert beta.owner.wait_for_run(run_id)["state"] == "done"
+        assert beta.now["state"] == state
+    assert inside.run("cat /proc/sys/kernel/random/boot_id").text == before
+    assert lab.get(beta.url("web", "/")).status_code == 200
+
+
 def test_the_demo_does_the_main_job_and_again(lab: Lab, world: World) -> None:
     demo.demonstrate(lab)
     demo.demonstrate(lab)

@@ -34,6 +34,8 @@ KIND_LABELS = {
     RunKind.START: _("Start"),
     RunKind.STOP: _("Stop"),
     RunKind.RESTART: _("Restart"),
+    RunKind.SUSPEND: _("Suspension"),
+    RunKind.RESUME: _("Resumption"),
     RunKind.MEMBER: _("Membership"),
 }
 
