@@ -4,20 +4,49 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('platforms', '0001_the_first_tables'),
+        ("platforms", "0001_the_first_tables"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='platform',
-            name='state',
-            field=models.CharField(choices=[('requested', 'requested'), ('declined', 'declined'), ('creating', 'being created'), ('ready', 'ready'), ('stopping', 'stopping'), ('stopped', 'stopped'), ('starting', 'starting'), ('restarting', 'restarting'), ('suspending', 'being suspended'), ('suspended', 'suspended'), ('resuming', 'resuming'), ('retiring', 'being retired'), ('retired', 'retired'), ('failed', 'failed')], max_length=16),
+            model_name="platform",
+            name="state",
+            field=models.CharField(
+                choices=[
+                    ("requested", "requested"),
+                    ("declined", "declined"),
+                    ("creating", "being created"),
+                    ("ready", "ready"),
+                    ("stopping", "stopping"),
+                    ("stopped", "stopped"),
+                    ("starting", "starting"),
+                    ("restarting", "restarting"),
+                    ("suspending", "being suspended"),
+                    ("suspended", "suspended"),
+                    ("resuming", "resuming"),
+                    ("retiring", "being retired"),
+                    ("retired", "retired"),
+                    ("failed", "failed"),
+                ],
+                max_length=16,
+            ),
         ),
         migrations.AlterField(
-            model_name='run',
-            name='kind',
-            field=models.CharField(choices=[('create', 'Creation'), ('retire', 'Retirement'), ('start', 'Start'), ('stop', 'Stop'), ('restart', 'Restart'), ('suspend', 'Suspension'), ('resume', 'Resumption'), ('member', 'Membership')], max_length=16),
+            model_name="run",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("create", "Creation"),
+                    ("retire", "Retirement"),
+                    ("start", "Start"),
+                    ("stop", "Stop"),
+                    ("restart", "Restart"),
+                    ("suspend", "Suspension"),
+                    ("resume", "Resumption"),
+                    ("member", "Membership"),
+                ],
+                max_length=16,
+            ),
         ),
     ]
