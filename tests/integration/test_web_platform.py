@@ -42,7 +42,7 @@ def test_the_picture_has_services_machines_and_software(alpha: Platform, browser
     ):
         assert word in page, word
     assert 'data-copy="https://alpha-web.' in page
-    assert page.count("/power/") == 2, "a platform that is ready can be stopped and restarted"
+    assert page.count("/power/") == 3, "a platform that is ready can be stopped, restarted and suspended"
 
 
 def test_stopping_starting_and_what_does_not_fit(world: World, alpha: Platform, browser: Client) -> None:
