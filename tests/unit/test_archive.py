@@ -105,8 +105,8 @@ def test_php_is_the_owners_choice(catalogue: Catalogue) -> None:
     place = "root/etc/apache2/placo.d/php.conf"
     on = unpack(render_archive(catalogue, "www", context(), TLS))[place][1]
     off = unpack(render_archive(catalogue, "www", context(options={"web": {"php": False}}), TLS))[place][1]
-    assert b"engine on" in on and b"denied" not in on
-    assert b"engine off" in off and b"denied" in off
+    assert b"fcgi:" in on
+    assert b"fcgi:" not in off and b"denied" in off
 
 
 def test_titles_are_escaped_in_pages(catalogue: Catalogue) -> None:

@@ -253,7 +253,7 @@ def test_an_image_is_named_by_what_it_is_built_from(folder: Path) -> None:
         "settings are not in the image"
     )
 
-    edit(folder, "software/php/software.toml", '["libapache2-mod-php"]', '["libapache2-mod-php", "php-xml"]')
+    edit(folder, "software/php/software.toml", '["php8.2-fpm"]', '["php8.2-fpm", "php-xml"]')
     after = load_catalogue(folder)
     assert after.image_name("www") != names["www"] and after.image_name("svn") == names["svn"]
 
