@@ -15,7 +15,7 @@ from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
 import libvirt
 
 from placo.drivers import libvirt_xml as xml
-from placo.drivers import volumes
+from placo.drivers import nwfilter, volumes
 from placo.drivers.connection import SharedConnection
 from placo.drivers.libvirt_codes import ErrorCode, contract_error, fine_if, power_of
 from placo.drivers.ports import (
@@ -195,6 +195,7 @@ class LibvirtHypervisor:
         self._cpu = cpu or ("host-model" if domain_type == "kvm" else "Nehalem")
         self.connection = SharedConnection(name, lambda: _open(uri), _is_alive, connect_timeout_s)
         self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
+        self._filter = nwfilter.OwnFilter()
         self._platforms: dict[str, str | None] = {}  # domain uuid -> platform uuid; neither ever changes
 
     @_guarded
@@ -214,7 +215,7 @@ class LibvirtHypervisor:
             memory_free_mib=free // 1024,
             disk_gib=capacity // volumes.GIB,
             disk_free_gib=available // volumes.GIB,
-            nwfilter=driver == "QEMU" and "clean-traffic" in connection.listNWFilters(),
+            nwfilter=driver == "QEMU" and nwfilter.available(connection),  # libxl takes no filters
             overlay=xml.pool_type(pool.XMLDesc()) in ("dir", "fs", "netfs"),
         )
 
@@ -326,6 +327,7 @@ class LibvirtHypervisor:
                 found = look_up(key)
                 if (found.name(), found.UUIDString()) != (spec.name, spec.uuid):
                     raise Rejected(f"{self.name}: domain {found.name()} ({found.UUIDString()}) exists")
+        self._filter.ensure(connection)
         definition = xml.domain_xml(
             spec, domain_type=self._domain_type, cpu=self._cpu, path_of=self._pool.path
         )

@@ -21,6 +21,7 @@ from placo.drivers.volumes import VolumeState
 PLACO_NAMESPACE = "urn:placo:domain:1"
 DNSMASQ_NAMESPACE = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+FILTER = "placo-clean"  # the network filter of every NIC: placo.drivers.nwfilter
 
 # The NIC, three disks, the agent's serial controller, random numbers and the balloon, and some to plug things in later.
 _ROOT_PORTS = 11
@@ -142,12 +143,11 @@ def _disk(target: str, path: str, format: str, readonly: bool = False) -> etree.
 
 
 def _nic(spec: DomainSpec) -> etree._Element:
-    # clean-traffic lets out IPv4 and ARP of this MAC and address only; IPv6 falls under its "no other traffic".
     return E.interface(
         E.mac(address=spec.mac),
         E.source(network=spec.network),
         E.model(type="virtio"),
-        E.filterref(E.parameter(name="IP", value=spec.address), filter="clean-traffic"),
+        E.filterref(E.parameter(name="IP", value=spec.address), filter=FILTER),
         E.rom(enabled="no"),  # nobody boots from the network: iPXE would only cost time
         type="network",
     )

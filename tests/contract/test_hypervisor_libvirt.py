@@ -6,11 +6,14 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
 
+from placo.drivers import nwfilter
 from placo.drivers.libvirt import LibvirtHypervisor
+from placo.drivers.libvirt_xml import FILTER
 from placo.drivers.ports import DriverError, Lease, Unavailable
 from tests.contract.hypervisor_worlds import LibvirtHost, World
 
@@ -67,3 +70,32 @@ def test_a_seed_never_shows_in_xml_or_errors(world: World) -> None:
     with pytest.raises(DriverError) as caught:
         world.hypervisor.start_domain(spec.uuid)
     assert secret not in str(caught.value)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("world", ["libvirt"], indirect=True)
+def test_a_nics_filter_is_there_and_a_damaged_one_is_brought_back(
+    world: World, site: dict[str, Any], tmp_path: Path
+) -> None:
+    assert isinstance(world.host, LibvirtHost)
+    spec, host = world.machine(), world.host
+    assert nwfilter.same(host.virsh("nwfilter-dumpxml", FILTER), nwfilter.filter_xml())
+    others = set(host.virsh("nwfilter-list").splitlines())
+    damaged = etree.fromstring(host.virsh("nwfilter-dumpxml", FILTER))
+    damaged.findall("rule")[-1].set("priority", "999")  # the same to whoever is at work on this host
+    (tmp_path / "damaged.xml").write_bytes(etree.tostring(damaged))
+    try:
+        host.virsh("nwfilter-define", str(tmp_path / "damaged.xml"))
+        assert not nwfilter.same(host.virsh("nwfilter-dumpxml", FILTER), nwfilter.filter_xml())
+    finally:
+        _new_driver(site).ensure_domain(spec)
+    assert nwfilter.same(host.virsh("nwfilter-dumpxml", FILTER), nwfilter.filter_xml())
+    assert set(host.virsh("nwfilter-list").splitlines()) == others, "the same UUIDs, and no other filter"
+
+
+def _new_driver(site: dict[str, Any]) -> LibvirtHypervisor:
+    """As a worker has it that has just been started."""
+    host = site["hosts"][0]
+    return LibvirtHypervisor(
+        host["name"], host["uri"], storage_pool=host["storage_pool"], domain_type=host["domain_type"]
+    )

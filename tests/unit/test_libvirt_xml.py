@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from placo.drivers import libvirt_xml
+from placo.drivers import libvirt_xml, nwfilter
 from placo.drivers.libvirt_codes import NetworkSection, NetworkUpdateCommand
 from placo.drivers.ports import DomainSpec, Lease, NetworkSpec
 
@@ -80,6 +80,10 @@ def test_a_volume_is_valid(format: str, backing: str | None, tmp_path: Path) -> 
     assert_valid(libvirt_xml.volume_xml("v", 1024, format, backing), "storagevol", tmp_path)
 
 
+def test_the_filter_is_valid(tmp_path: Path) -> None:
+    assert_valid(nwfilter.filter_xml(), "nwfilter", tmp_path)
+
+
 def test_a_domain_boots_its_image_with_its_disks_in_order() -> None:
     domain = etree.fromstring(domain_xml())
     assert domain.findtext("os/kernel") == "/pool/placo-www-0123456789ab.vmlinuz"
@@ -110,8 +114,37 @@ def test_only_an_emulated_machine_goes_without_mitigations() -> None:
 def test_a_nic_has_its_mac_and_may_use_one_address() -> None:
     (nic,) = etree.fromstring(domain_xml()).iterfind("devices/interface")
     assert nic.xpath("mac/@address") == [DOMAIN.mac]
-    assert nic.xpath("filterref/@filter") == ["clean-traffic"]
+    assert nic.xpath("filterref/@filter") == [libvirt_xml.FILTER]
     assert nic.xpath("filterref/parameter[@name='IP']/@value") == [DOMAIN.address]
+
+
+def test_the_filter_lets_out_what_bears_the_own_mac_and_drops_the_rest() -> None:
+    definition = etree.fromstring(nwfilter.filter_xml())
+    assert (definition.get("name"), definition.get("chain")) == (libvirt_xml.FILTER, "root")
+    *allowed, last = sorted(definition.iterfind("rule"), key=lambda rule: int(rule.get("priority", "0")))
+    assert {rule.get("action") for rule in allowed} == {"accept"}
+    assert {rule.get("direction") for rule in (*allowed, last)} == {"out"}
+    assert (last.get("action"), len(last)) == ("drop", 0), "everything else"
+    for rule in allowed:
+        (match,) = rule
+        assert match.tag in ("ip", "arp")
+        assert match.get("srcmacaddr") == "$MAC"
+        assert match.get("arpsrcmacaddr") == ("$MAC" if match.tag == "arp" else None)
+        source = match.get("srcipaddr" if match.tag == "ip" else "arpsrcipaddr")
+        asks_for_an_address = match.tag == "arp" or (
+            match.get("srcportstart"),
+            match.get("dstportstart"),
+        ) == (
+            "68",
+            "67",
+        )
+        assert source == "$IP" or (source == "0.0.0.0" and asks_for_an_address)
+
+
+def test_a_filter_is_known_again_whatever_its_uuid_and_layout() -> None:
+    ours, theirs = nwfilter.filter_xml(), nwfilter.filter_xml("44444444-1111-4111-8111-111111111111")
+    assert nwfilter.same(ours, "<!-- kept by libvirt -->" + theirs.replace("\n", "\n\n").replace('"', "'"))
+    assert not nwfilter.same(ours, theirs.replace("$MAC", "52:54:00:00:00:02"))
 
 
 def test_a_domain_tells_its_platform_and_has_no_screen() -> None:
