@@ -1,7 +1,7 @@
 """PLACO's own network filter: what ties a machine's card to its MAC and address, in as few rules as possible.
 
 libvirt starts one ebtables process a rule and several a chain, one after the other on a host; its own `clean-traffic`
-takes three times as many (docs/adr/0008-a-slim-nwfilter.md). Every NIC refers to the filter by name, with its address
+takes three times as long (docs/adr/0008-a-slim-nwfilter.md). Every NIC refers to the filter by name, with its address
 as $IP; $MAC is libvirt's.
 """
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -109,6 +112,113 @@ def test_guest_with_another_mac_is_not_heard(inside: Guest) -> None:
     finally:
         back = inside.run(swap.format(own)).text
     assert "status=0" in back, "its own MAC works"
+
+
+# What root of a guest may write on the wire, and what of it comes to the bridge, by name: each frame bears one.
+SEND = """
+socket(my $wire, 17, 3, 0) or die "socket: $!";
+open(my $file, "<", "/sys/class/net/eth0/ifindex"); my $card = pack("SniSCCa8", 17, 0, <$file>, 0, 0, 0, "");
+while (<STDIN>) { chomp; defined(send($wire, pack("H*", $_), 0, $card)) or die "send: $!"; }
+"""
+HEAR = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.bind((sys.argv[1], 0))
+print("ready", flush=True)
+while True:
+    _, mark, name = wire.recv(2048).partition(b"wall:")
+    if mark: print(name.decode().strip(), flush=True)
+"""
+IPV4, ARP, RARP, IPV6, VLAN, QINQ = 0x0800, 0x0806, 0x8035, 0x86DD, 0x8100, 0x88A8
+ROOM = b"?" * 46  # for the name
+NOBODY, EVERYBODY = "0.0.0.0", "255.255.255.255"
+
+
+def _frame(mac: str, kind: int, content: bytes) -> bytes:
+    return b"\xff" * 6 + bytes.fromhex(mac.replace(":", "")) + kind.to_bytes(2, "big") + content
+
+
+def _udp(source: str, target: str, ports: tuple[int, int]) -> bytes:
+    datagram = b"".join(n.to_bytes(2, "big") for n in (*ports, 8 + len(ROOM), 0)) + ROOM
+    head = bytes.fromhex("4500") + (20 + len(datagram)).to_bytes(2, "big") + bytes.fromhex("0001000040110000")
+    head += IPv4Address(source).packed + IPv4Address(target).packed
+    total = sum(int.from_bytes(head[i : i + 2], "big") for i in range(0, 20, 2))
+    total = (total & 0xFFFF) + (total >> 16)
+    return head[:10] + (~total & 0xFFFF).to_bytes(2, "big") + head[12:] + datagram
+
+
+def _arp(mac: str, source: str, target: str, operation: int = 1) -> bytes:
+    head = bytes.fromhex("0001080006040000")[:-1] + bytes([operation])
+    sender = bytes.fromhex(mac.replace(":", "")) + IPv4Address(source).packed
+    return head + sender + bytes(6) + IPv4Address(target).packed + ROOM
+
+
+def _tagged(frame: bytes, kind: int = VLAN) -> bytes:
+    return frame[:12] + kind.to_bytes(2, "big") + (5).to_bytes(2, "big") + frame[12:]
+
+
+def _card(of: Guest) -> tuple[str, str]:
+    """The MAC of a guest's card, and the bridge that it hangs on."""
+    command = ["virsh", "-q", "-c", of.uri, "domiflist", of.domain]
+    tap, *_, mac = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    link = of.on_host("ip", "-o", "link", "show", "dev", tap).stdout
+    return mac, link.split(" master ")[1].split()[0]
+
+
+def _heard(sender: Guest, bridge: str, frames: dict[str, bytes]) -> set[str]:
+    """Names of the frames that came to the bridge when the guest sent them all."""
+    command = ["ip", "netns", "exec", sender.namespace, sys.executable, "-c", HEAR, bridge]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout is not None
+        try:
+            assert listener.stdout.readline() == "ready\n"
+            lines = "\n".join(
+                frame.replace(ROOM, f"wall:{name}".encode().ljust(len(ROOM))).hex()
+                for name, frame in frames.items()
+            )
+            sent = sender.run(f"perl -e '{SEND}' <<'END'\n{lines}\nEND")
+            assert (sent.status, sent.text) == (0, "")
+            time.sleep(1)  # for the last one to arrive
+        finally:
+            listener.terminate()
+        return set(listener.stdout.read().split("\n")) - {""}
+
+
+def test_forged_frames_do_not_leave_the_card(lab: Lab, inside: Guest, alpha: Made, beta: Made) -> None:
+    own, gateway = beta.machine("www")["address"], _gateway(inside)
+    mac, bridge = _card(inside)
+    other = alpha.machine("www")["address"]
+    other_mac, _ = _card(guest(lab, "alpha", alpha.machine("www")))
+    assert (own, mac) != (other, other_mac)
+    ports, dhcp = (4567, 4567), (68, 67)
+    true = _frame(mac, IPV4, _udp(own, gateway, ports))
+    true_arp = _frame(mac, ARP, _arp(mac, own, gateway))
+    honest = {
+        "its own address": true,
+        "its own ARP": true_arp,
+        "an ARP probe": _frame(mac, ARP, _arp(mac, NOBODY, own)),
+        "a DHCP request": _frame(mac, IPV4, _udp(NOBODY, EVERYBODY, dhcp)),
+    }
+    forged = {
+        "another platform's address": _frame(mac, IPV4, _udp(other, gateway, ports)),
+        "another platform's MAC": _frame(other_mac, IPV4, _udp(own, gateway, ports)),
+        "another platform's address and MAC": _frame(other_mac, IPV4, _udp(other, gateway, ports)),
+        "the gateway's address": _frame(mac, IPV4, _udp(gateway, EVERYBODY, ports)),
+        "a DHCP request of another MAC": _frame(other_mac, IPV4, _udp(NOBODY, EVERYBODY, dhcp)),
+        "a DHCP answer": _frame(mac, IPV4, _udp(NOBODY, EVERYBODY, (67, 68))),
+        "no address": _frame(mac, IPV4, _udp(NOBODY, gateway, ports)),
+        "ARP for the gateway's address": _frame(mac, ARP, _arp(mac, gateway, gateway, 2)),
+        "ARP with another MAC inside": _frame(mac, ARP, _arp(other_mac, own, gateway)),
+        "ARP with another MAC outside": _frame(other_mac, ARP, _arp(mac, own, gateway)),
+        "RARP": _frame(mac, RARP, _arp(mac, NOBODY, NOBODY, 3)),
+        "QEMU's old announcement": _frame(mac, 0x0835, _arp(mac, NOBODY, NOBODY, 3)),
+        "IPv6": _frame(mac, IPV6, bytes.fromhex("60000000002e3b40") + bytes(32) + ROOM),
+        "a VLAN": _tagged(true),
+        "a VLAN's ARP": _tagged(true_arp),
+        "a VLAN in a VLAN": _tagged(_tagged(true), QINQ),
+        "a spanning tree": _frame(mac, 3 + len(ROOM), bytes.fromhex("424203") + ROOM),
+    }
+    assert _heard(inside, bridge, honest | forged) == set(honest)
 
 
 def _gateway(inside: Guest) -> str:
