@@ -92,6 +92,8 @@ class Host:
     hypervisor: str
     storage_pool: str
     domain_type: str
+    warm: bool = True
+    resumes_at_once: int = 3
 
 
 @checked(frozen=True, config=_STRICT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import accounts, engine, hosts, runs
+from placo.services import accounts, engine, hosts, runs, templates
 
 
 @shared_task(name="tasks.advance")
@@ -30,3 +30,13 @@ def refresh_hosts() -> None:
 def refresh_roles() -> None:
     """Who lost a role in the directory loses it in the portal."""
     accounts.refresh_roles()
+
+
+@shared_task(name="tasks.keep_templates")
+def keep_templates(host_id: int | None = None) -> None:
+    """Make the templates that hosts lack: one task for each host, since making one takes as long as a boot."""
+    if host_id is not None:
+        templates.keep_templates(host_id)
+        return
+    for pk in templates.hosts_with_templates():
+        keep_templates.apply_async((pk,), expires=20, ignore_result=True)

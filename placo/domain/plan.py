@@ -98,6 +98,16 @@ class PlannedMachine:
     data_volume: str
     seed_volume: str
 
+    @property
+    def memory_volume(self) -> str:
+        """The copy of a template's memory that the machine is resumed from; gone once it has been."""
+        return f"{self.system_volume.removesuffix('-system.qcow2')}-memory.save"
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """All volumes that the machine ever has."""
+        return self.system_volume, self.data_volume, self.seed_volume, self.memory_volume
+
 
 @dataclass(frozen=True)
 class PlannedEndpoint:

@@ -49,9 +49,15 @@ class Policy:
     deadline: float = 120
 
 
+WARM_TRIES = 2
+"""How often resuming is tried before a machine boots instead."""
+WAY_ACTIONS = ("system-disk", "seed", "domain", "memory", "power", "personalise")
+"""What is done again, the other way, when a machine that cannot be resumed is booted."""
+
 POLICIES: dict[str, Policy] = {
     "image": Policy(lease=600),
     "power": Policy(deadline=180),
+    "personalise": Policy(deadline=60),
     "health": Policy(deadline=420),
     "seed-release": Policy(deadline=180),
     "member": Policy(attempts=10),
@@ -80,10 +86,11 @@ def create_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
     steps += [StepSpec(f"image:{image}", "image", e, image) for image in sorted(set(machines.values()))]
     for name, image in machines.items():
         steps += [
-            StepSpec(f"system-disk:{name}", "system-disk", e, name, (f"image:{image}",)),
-            StepSpec(f"data-volume:{name}", "data-volume", e, name),
+            StepSpec(f"way:{name}", "way", e, name, (f"image:{image}",)),
+            StepSpec(f"system-disk:{name}", "system-disk", e, name, (f"way:{name}",)),
+            StepSpec(f"data-volume:{name}", "data-volume", e, name, (f"way:{name}",)),
             StepSpec(f"account:{name}", "account", e, name, ("directory",)),
-            StepSpec(f"seed:{name}", "seed", e, name, (f"account:{name}",)),
+            StepSpec(f"seed:{name}", "seed", e, name, (f"account:{name}", f"way:{name}")),
             StepSpec(
                 f"domain:{name}",
                 "domain",
@@ -91,12 +98,14 @@ def create_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
                 name,
                 ("network", f"system-disk:{name}", f"data-volume:{name}", f"seed:{name}"),
             ),
-            StepSpec(f"power:{name}", "power", e, name, (f"domain:{name}",)),
+            StepSpec(f"memory:{name}", "memory", e, name, (f"domain:{name}",)),
+            StepSpec(f"power:{name}", "power", e, name, (f"memory:{name}",)),
+            StepSpec(f"personalise:{name}", "personalise", e, name, (f"power:{name}",)),
         ]
-    steps.append(StepSpec("edge", "edge", e, "", tuple(f"power:{name}" for name in machines)))
+    steps.append(StepSpec("edge", "edge", e, "", ("network",)))
     for name in machines:
         steps += [
-            StepSpec(f"health:{name}", "health", e, name, (f"power:{name}", "edge")),
+            StepSpec(f"health:{name}", "health", e, name, (f"personalise:{name}", "edge")),
             StepSpec(f"seed-release:{name}", "seed-release", e, name, (f"health:{name}",)),
         ]
     return tuple(steps)
@@ -116,7 +125,7 @@ def reverse(steps: Iterable[StepSpec]) -> tuple[StepSpec, ...]:
 
 def retire_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
     """Creation in reverse, without what leaves nothing behind. Images are shared by all platforms and stay."""
-    shared = {"image", "health", "seed-release"}
+    shared = {"image", "way", "personalise", "health", "seed-release"}
     kept = [step for step in create_steps(machines) if step.action not in shared]
     ids = {step.id for step in kept}
     trimmed = [

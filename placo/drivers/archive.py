@@ -1,20 +1,20 @@
 """The settings archive of a machine: what makes a clone of an image the one machine that it shall be.
 
-A gzipped tar (pax) that is the same, byte for byte, whenever its input is:
+A tar (ustar) that is the same, byte for byte, whenever its input is:
 
-    settings.env               PLACO_HOSTNAME='www' ... for the shell, each value quoted
+    settings.env               PLACO_HOSTNAME=www ... one value a line, as it is; the hooks' environment
+    entropy                    random bytes for the kernel's generator: a clone starts with its template's
     hooks/NN-<software>        the configure scripts, to be run in this order
     root/...                   files with their modes and owner names, to be laid out at their targets
 
 The guest's /usr/sbin/placo-personalise (guest/ of this project) takes it in. It holds secrets: it goes from memory to the
-seed disk and nowhere else.
+seed disk or to the guest agent, and nowhere else.
 """
 
 from __future__ import annotations
 
-import gzip
+import hashlib
 import io
-import shlex
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,14 +25,20 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from placo.domain.catalogue import Catalogue, FileTemplate
 from placo.drivers.ports import Rejected
 
+SSH_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+"""Where sshd looks for it, in machines that have one (sshd_config(5))."""
+
 
 @dataclass(frozen=True)
-class Tls:
-    """What a machine proves its name with, and whom it believes; PEM."""
+class Identity:
+    """What is a machine's own: TLS key and certificate and whom it believes (PEM), its SSH host key (OpenSSH), random bytes."""
 
-    key: bytes = field(repr=False)
-    certificate: bytes
+    tls_key: bytes = field(repr=False)
+    tls_certificate: bytes
     ca: bytes
+    ssh_host_key: bytes = field(repr=False)
+    ssh_host_key_public: bytes
+    entropy: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -43,38 +49,51 @@ class _Member:
     owner: str = "root:root"
 
 
-def render_archive(catalogue: Catalogue, machine: str, context: Mapping[str, Any], tls: Tls) -> bytes:
+def render_archive(
+    catalogue: Catalogue, machine: str, context: Mapping[str, Any], identity: Identity
+) -> bytes:
     """The archive of a machine of the kind `machine`.
 
-    `context` is what file templates may use (docs/adding-a-brick.md); its `platform`, `machine` and `tls` are used here
-    as well. Rejected when a template asks for what the context does not have: trying again cannot help.
+    `context` is what file templates may use (docs/adding-a-brick.md); its `platform`, `machine`, `network` and `tls` are
+    used here as well. Rejected when a template asks for what the context does not have: trying again cannot help.
     """
-    members = [_Member("settings.env", _settings(context), 0o600)]
-    members += _tls_files(context, tls)
+    members = [_Member("entropy", identity.entropy, 0o600), *_identity_files(context, identity)]
     for number, software in enumerate(catalogue.software_of(machine)):
         members += [_rendered(software.id, file, context) for file in software.files]
         if software.configure is not None:
             members.append(_Member(f"hooks/{number:02d}-{software.id}", software.configure.encode(), 0o755))
-    return _pack(sorted(members, key=lambda member: member.path))
+    members.sort(key=lambda member: member.path)
+    id_ = hashlib.sha256(_pack(members)).hexdigest()
+    return _pack([_Member("settings.env", _settings(context, id_), 0o600), *members])
 
 
-def _settings(context: Mapping[str, Any]) -> bytes:
-    machine, platform = context["machine"], context["platform"]
+def _settings(context: Mapping[str, Any], id_: str) -> bytes:
+    machine, platform, network = context["machine"], context["platform"], context["network"]
     values = {
+        "PLACO_SETTINGS_ID": id_,
         "PLACO_HOSTNAME": machine["hostname"],
         "PLACO_FQDN": machine["fqdn"],
         "PLACO_SLUG": platform["slug"],
         "PLACO_MACHINE_UUID": machine["uuid"],
+        "PLACO_ADDRESS": machine["address"],
+        "PLACO_PREFIX": network["prefix"],
+        "PLACO_GATEWAY": network["gateway"],
+        "PLACO_DOMAIN": platform["domain"],
     }
-    return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items()).encode()
+    for name, value in values.items():
+        if not str(value).isprintable():
+            raise Rejected(f"{name} of machine {machine['name']} is not one line of text")
+    return "".join(f"{name}={value}\n" for name, value in values.items()).encode()
 
 
-def _tls_files(context: Mapping[str, Any], tls: Tls) -> list[_Member]:
+def _identity_files(context: Mapping[str, Any], identity: Identity) -> list[_Member]:
     places = context["tls"]
     return [
-        _Member(f"root{places['key_file']}", tls.key, 0o600),
-        _Member(f"root{places['certificate_file']}", tls.certificate),
-        _Member(f"root{places['ca_file']}", tls.ca),
+        _Member(f"root{places['key_file']}", identity.tls_key, 0o600),
+        _Member(f"root{places['certificate_file']}", identity.tls_certificate),
+        _Member(f"root{places['ca_file']}", identity.ca),
+        _Member(f"root{SSH_HOST_KEY}", identity.ssh_host_key, 0o600),
+        _Member(f"root{SSH_HOST_KEY}.pub", identity.ssh_host_key_public),
     ]
 
 
@@ -95,11 +114,11 @@ def _rendered(software: str, file: FileTemplate, context: Mapping[str, Any]) -> 
 
 def _pack(members: list[_Member]) -> bytes:
     plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for member in members:
             entry = tarfile.TarInfo(member.path)
             entry.size = len(member.content)
             entry.mode = member.mode
             entry.uname, _, entry.gname = member.owner.partition(":")
             archive.addfile(entry, io.BytesIO(member.content))
-    return gzip.compress(plain.getvalue(), compresslevel=6, mtime=0)
+    return plain.getvalue()

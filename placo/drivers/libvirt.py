@@ -9,26 +9,32 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
 
 import libvirt
+import libvirt_qemu
 
 from placo.drivers import libvirt_xml as xml
 from placo.drivers import nwfilter, volumes
 from placo.drivers.connection import SharedConnection
+from placo.drivers.guest_agent import AgentMissing, GuestAgent, NoSuchFile
 from placo.drivers.libvirt_codes import ErrorCode, contract_error, fine_if, power_of
 from placo.drivers.ports import (
     DomainInfo,
     DomainSpec,
+    DriverError,
     HostStatus,
     ImageFiles,
     Inventory,
     NetworkSpec,
     Power,
     Rejected,
+    TemplateSpec,
+    TemplateState,
     Unavailable,
 )
+from placo.drivers.templates import Templates
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -41,6 +47,7 @@ _UNDEFINE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
+_AGENT_TIMEOUT_S = 20
 _CHUNK = 256 * 1024 - 24  # what fits into one message of libvirt's protocol
 _setup_lock = threading.Lock()
 
@@ -103,6 +110,7 @@ class _Pool:
     ) -> None:
         self.name, self.key = name, key
         self._pool, self._connection = pool, connection
+        self._reflinks = True
 
     def open(self) -> libvirt.virStoragePool:
         pool = self._connection.get().storagePoolLookupByName(self._pool)
@@ -131,6 +139,26 @@ class _Pool:
             if state is None:
                 raise
             return state
+
+    def copy(self, volume: str, source: str, capacity: int, format: str) -> None:
+        pool, original = self.open(), self._lookup(source)
+        description = xml.volume_xml(volume, capacity, format)
+        if self._reflinks and format == "raw":
+            try:
+                pool.createXMLFrom(description, original, libvirt.VIR_STORAGE_VOL_CREATE_REFLINK)
+                return
+            except libvirt.libvirtError:
+                self._reflinks = False  # not on this file system: a plain copy, from now on at once
+        pool.createXMLFrom(description, original, 0)
+
+    def length(self, volume: str) -> int:
+        return int(self._lookup(volume).info()[1])
+
+    def used(self, volume: str) -> int:
+        return int(self._lookup(volume).info()[2])
+
+    def names(self) -> list[str]:
+        return [volume.name() for volume in self.open().listAllVolumes()]
 
     def resize(self, volume: str, capacity: int) -> None:
         self._lookup(volume).resize(capacity)  # QEMU's lock refuses it while a guest runs on it
@@ -196,6 +224,7 @@ class LibvirtHypervisor:
         self.connection = SharedConnection(name, lambda: _open(uri), _is_alive, connect_timeout_s)
         self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
         self._filter = nwfilter.OwnFilter()
+        self._templates = Templates(name, self.connection.get, self._pool, self._agent, self._definition)
         self._platforms: dict[str, str | None] = {}  # domain uuid -> platform uuid; neither ever changes
 
     @_guarded
@@ -316,6 +345,9 @@ class LibvirtHypervisor:
     def _domain(self, uuid: str) -> libvirt.virDomain:
         return self.connection.get().lookupByUUIDString(uuid)
 
+    def _definition(self, spec: DomainSpec) -> str:
+        return xml.domain_xml(spec, domain_type=self._domain_type, cpu=self._cpu, path_of=self._pool.path)
+
     @_guarded
     def ensure_domain(self, spec: DomainSpec) -> None:
         connection = self.connection.get()
@@ -328,10 +360,7 @@ class LibvirtHypervisor:
                 if (found.name(), found.UUIDString()) != (spec.name, spec.uuid):
                     raise Rejected(f"{self.name}: domain {found.name()} ({found.UUIDString()}) exists")
         self._filter.ensure(connection)
-        definition = xml.domain_xml(
-            spec, domain_type=self._domain_type, cpu=self._cpu, path_of=self._pool.path
-        )
-        connection.defineXMLFlags(definition, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        connection.defineXMLFlags(self._definition(spec), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
         self._platforms[spec.uuid] = spec.platform_uuid
 
     @_guarded
@@ -399,3 +428,58 @@ class LibvirtHypervisor:
                 domain.destroy()
             domain.undefineFlags(_UNDEFINE)
         self._platforms.pop(uuid, None)
+
+    # --- templates: placo/drivers/templates.py ---------------------------------------------------------------------
+
+    def _agent(self, domain: libvirt.virDomain) -> GuestAgent:
+        name = f"{self.name}: {domain.name()}"
+
+        def ask(command: str) -> str:
+            try:
+                return str(libvirt_qemu.qemuAgentCommand(domain, command, _AGENT_TIMEOUT_S, 0))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_AGENT_UNRESPONSIVE:
+                    raise AgentMissing(f"{name}: the guest agent does not answer") from None
+                if "No such file" in str(error):
+                    raise NoSuchFile(f"{name}: no such file in the guest") from None
+                if self.connection.is_dead():
+                    raise
+                raise DriverError(f"{name}: {error}") from None
+
+        return GuestAgent(name, ask)
+
+    @_guarded
+    def template_key(self, spec: TemplateSpec) -> str:
+        return self._templates.key(spec, self._cpu, self._domain_type)
+
+    @_guarded
+    def ensure_template(self, name: str, spec: TemplateSpec) -> None:
+        self._templates.ensure(name, spec)
+
+    @_guarded
+    def template(self, name: str) -> TemplateState | None:
+        return self._templates.state(name)
+
+    @_guarded
+    def remove_templates(self, image_prefix: str, keep: Iterable[str]) -> list[str]:
+        return self._templates.remove_all(image_prefix, keep)
+
+    @_guarded
+    def ensure_clone_disk(self, volume: str, template: str, size_gib: int) -> None:
+        self._templates.clone_disk(volume, template, size_gib)
+
+    @_guarded
+    def ensure_clone_data(self, volume: str, template: str) -> None:
+        self._templates.clone_data(volume, template)
+
+    @_guarded
+    def ensure_clone_memory(self, volume: str, template: str, spec: DomainSpec) -> None:
+        self._templates.clone_memory(volume, template, spec)
+
+    @_guarded
+    def resume_clone(self, spec: DomainSpec, memory_volume: str) -> None:
+        self._templates.resume(spec, memory_volume)
+
+    @_guarded
+    def personalise(self, spec: DomainSpec, archive: bytes, patience_s: float) -> bool:
+        return self._templates.personalise(spec, archive, patience_s)

@@ -1,6 +1,6 @@
 """Numbers of libvirt's stable ABI and what they mean to PLACO; libvirt itself is not imported here.
 
-Sources: virterror.h (virErrorNumber), libvirt-domain.h (virDomainState), libvirt-network.h (virNetworkUpdateCommand,
+Sources: virterror.h (virErrorNumber), libvirt-domain.h (virDomainState and flags), libvirt-network.h (virNetworkUpdateCommand,
 virNetworkUpdateSection).
 """
 
@@ -31,8 +31,16 @@ class ErrorCode(IntEnum):
     ARGUMENT_UNSUPPORTED = 74
     NO_DOMAIN_METADATA = 80
     OPERATION_UNSUPPORTED = 84
+    AGENT_UNRESPONSIVE = 86
     ACCESS_DENIED = 88
     XML_INVALID_SCHEMA = 92
+
+
+class DomainFlag(IntEnum):
+    """virDomainModificationImpact and virDomainSaveRestoreFlags."""
+
+    AFFECT_LIVE = 1
+    SAVE_PAUSED = 4
 
 
 class NetworkUpdateCommand(IntEnum):

@@ -21,12 +21,13 @@ from placo.drivers.volumes import VolumeState
 PLACO_NAMESPACE = "urn:placo:domain:1"
 DNSMASQ_NAMESPACE = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+MACHINE = "q35"
 FILTER = "placo-clean"  # the network filter of every NIC: placo.drivers.nwfilter
 
 # The NIC, three disks, the agent's serial controller, random numbers and the balloon, and some to plug things in later.
 _ROOT_PORTS = 11
 
-_PLACO = ElementMaker(namespace=PLACO_NAMESPACE, nsmap={"placo": PLACO_NAMESPACE})
+PLACO = ElementMaker(namespace=PLACO_NAMESPACE, nsmap={"placo": PLACO_NAMESPACE})
 _DNSMASQ = ElementMaker(namespace=DNSMASQ_NAMESPACE)
 _NETWORK = ElementMaker(nsmap={"dnsmasq": DNSMASQ_NAMESPACE})
 
@@ -52,7 +53,8 @@ class NetworkChange:
     fragment: str
 
 
-def _text(element: etree._Element) -> str:
+def text(element: etree._Element) -> str:
+    """An element as XML text."""
     return str(etree.tostring(element, pretty_print=True, encoding="unicode"))
 
 
@@ -66,20 +68,21 @@ def domain_xml(spec: DomainSpec, *, domain_type: str, cpu: str, path_of: Callabl
     or the name of a CPU model; `path_of` tells where a volume lies on the host.
     """
     disks = [
-        _disk("vda", path_of(spec.system_volume), "qcow2"),
-        _disk("vdb", path_of(spec.data_volume), "qcow2"),
+        disk("vda", path_of(spec.system_volume), "qcow2"),
+        disk("vdb", path_of(spec.data_volume), "qcow2"),
     ]
     if spec.seed_volume is not None:
-        disks.append(_disk("vdc", path_of(spec.seed_volume), "raw", readonly=True))
+        disks.append(disk("vdc", path_of(spec.seed_volume), "raw", readonly=True))
     domain = E.domain(
         E.name(spec.name),
         E.uuid(spec.uuid),
+        E.genid(),  # tells guests that know it (VM Generation ID) that they were resumed as another machine
         E.title(spec.title),
-        E.metadata(_PLACO.machine(platform=spec.platform_uuid)),
+        E.metadata(PLACO.machine(platform=spec.platform_uuid)),
         E.memory(str(spec.memory_mib), unit="MiB"),
         E.vcpu(str(spec.vcpus)),
         E.os(
-            E.type("hvm", arch="x86_64", machine="q35"),
+            E.type("hvm", arch="x86_64", machine=MACHINE),
             E.kernel(path_of(f"{spec.image}.vmlinuz")),
             E.initrd(path_of(f"{spec.image}.initrd")),
             E.cmdline(_command_line(domain_type)),
@@ -93,7 +96,7 @@ def domain_xml(spec: DomainSpec, *, domain_type: str, cpu: str, path_of: Callabl
         E.devices(
             *_controllers(),
             *disks,
-            _nic(spec),
+            nic(spec),
             E.serial(E.target(type="isa-serial", port="0"), type="pty"),
             E.console(E.target(type="serial", port="0"), type="pty"),
             E.channel(E.target(type="virtio", name=AGENT_CHANNEL), type="unix"),
@@ -103,7 +106,7 @@ def domain_xml(spec: DomainSpec, *, domain_type: str, cpu: str, path_of: Callabl
         ),
         type=domain_type,
     )
-    return _text(domain)
+    return text(domain)
 
 
 def _command_line(domain_type: str) -> str:
@@ -129,7 +132,8 @@ def _controllers() -> list[etree._Element]:
     ]
 
 
-def _disk(target: str, path: str, format: str, readonly: bool = False) -> etree._Element:
+def disk(target: str, path: str, format: str, readonly: bool = False) -> etree._Element:
+    """A disk of a domain, by the path of its file on the host."""
     element = E.disk(
         E.driver(name="qemu", type=format, discard="unmap"),
         E.source(file=path),
@@ -142,7 +146,8 @@ def _disk(target: str, path: str, format: str, readonly: bool = False) -> etree.
     return element
 
 
-def _nic(spec: DomainSpec) -> etree._Element:
+def nic(spec: DomainSpec) -> etree._Element:
+    """The network card of a domain."""
     return E.interface(
         E.mac(address=spec.mac),
         E.source(network=spec.network),
@@ -163,7 +168,7 @@ def disk_with_file(domain: str, name: str) -> str | None:
     for disk in etree.fromstring(domain).iterfind("devices/disk"):
         source = disk.find("source")
         if source is not None and posixpath.basename(source.get("file", "")) == name:
-            return _text(disk)
+            return text(disk)
     return None
 
 
@@ -192,7 +197,7 @@ def network_xml(spec: NetworkSpec) -> str:
         ),
         _DNSMASQ.options(_DNSMASQ.option(value="no-resolv")),
     )
-    return _text(network)
+    return text(network)
 
 
 def _lease(lease: Lease) -> etree._Element:
@@ -245,10 +250,10 @@ def network_changes(current: str, spec: NetworkSpec) -> list[NetworkChange] | No
     leases, names = frozenset(map(_normal, spec.leases)), _dns_hosts(spec)
     return [
         # Deletions first: libvirt refuses a second reservation for an address, MAC or name.
-        *(NetworkChange(delete, lease, _text(_lease(old))) for old in state.leases - leases),
-        *(NetworkChange(delete, name, _text(_dns_host(*old))) for old in state.dns_hosts - names),
-        *(NetworkChange(add, lease, _text(_lease(new))) for new in leases - state.leases),
-        *(NetworkChange(add, name, _text(_dns_host(*new))) for new in names - state.dns_hosts),
+        *(NetworkChange(delete, lease, text(_lease(old))) for old in state.leases - leases),
+        *(NetworkChange(delete, name, text(_dns_host(*old))) for old in state.dns_hosts - names),
+        *(NetworkChange(add, lease, text(_lease(new))) for new in leases - state.leases),
+        *(NetworkChange(add, name, text(_dns_host(*new))) for new in names - state.dns_hosts),
     ]
 
 
@@ -272,7 +277,7 @@ def volume_xml(name: str, capacity: int, format: str, backing_path: str | None =
         volume[-1].append(E.compat("1.1"))
     if backing_path is not None:
         volume.append(E.backingStore(E.path(backing_path), E.format(type="qcow2")))
-    return _text(volume)
+    return text(volume)
 
 
 def volume_state(xml: str) -> VolumeState:

@@ -29,6 +29,10 @@ class Rejected(DriverError):
     """A definitive refusal: trying again cannot help. Unwinds a run."""
 
 
+class TemplateBroken(Rejected):
+    """A saved template cannot be used: damaged, cut off, or a part of it is gone. It has to be made again."""
+
+
 # --- hypervisors -----------------------------------------------------------------------------------------------------
 
 
@@ -93,6 +97,25 @@ class DomainSpec:
     mac: str
     address: str
     platform_uuid: str
+
+
+@dataclass(frozen=True)
+class TemplateSpec:
+    """What decides what a template is, beside its host: an image and the sizes of its clones (MiB, GiB)."""
+
+    image: str
+    memory_mib: int
+    vcpus: int
+    system_disk_gib: int
+    data_volume_gib: int
+
+
+@dataclass(frozen=True)
+class TemplateState:
+    """A template on its host: what its volumes take there, in bytes."""
+
+    memory_bytes: int
+    disk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -178,6 +201,41 @@ class Hypervisor(Protocol):
 
     def remove_domain(self, uuid: str) -> None:
         """Gone, running or not. Its volumes stay."""
+
+    # Templates: a machine of an image that was booted once, without identity, and saved while it ran. A template is three
+    # volumes: ``<name>.qcow2`` (its disk, over the image's), ``<name>.save`` (its memory), ``<name>.blank.qcow2`` (a data volume).
+
+    def template_key(self, spec: TemplateSpec) -> str:
+        """Eight hexadecimal digits that change with everything that a saved memory depends on: the image, the sizes, the
+        versions of hypervisor and libvirt, processor model, kind of machine. Rejected, with the reason, where there can be none."""
+
+    def ensure_template(self, name: str, spec: TemplateSpec) -> None:
+        """Boot, settle, save. Takes a boot's time. What a call that died has left under this name is removed first."""
+
+    def template(self, name: str) -> TemplateState | None:
+        """None when it was not made, or not to its end; TemplateBroken when something is wrong with what was."""
+
+    def remove_templates(self, image_prefix: str, keep: Iterable[str]) -> list[str]:
+        """Remove all templates of images whose names begin like this but those in `keep`; the names of what was removed.
+
+        The disk of a template stays for as long as clones lie over it."""
+
+    def ensure_clone_disk(self, volume: str, template: str, size_gib: int) -> None:
+        """A system disk: copy-on-write over the template's."""
+
+    def ensure_clone_data(self, volume: str, template: str) -> None:
+        """A data volume as the template's blank one; one that exists is made anew: only for a machine that never ran."""
+
+    def ensure_clone_memory(self, volume: str, template: str, spec: DomainSpec) -> None:
+        """A private copy of the template's memory that resumes as the domain `spec`. A copy that exists is made anew."""
+
+    def resume_clone(self, spec: DomainSpec, memory_volume: str) -> None:
+        """Running as its template did, with its data volume and its NIC plugged in, the link down. It was defined before."""
+
+    def personalise(self, spec: DomainSpec, archive: bytes, patience_s: float) -> bool:
+        """Hand a resumed clone its settings; when it has taken them: link up, started with its host from now on.
+
+        False when it has not answered within `patience_s` seconds: to be asked again. Repeated, it does nothing twice."""
 
 
 # --- directory -------------------------------------------------------------------------------------------------------
@@ -283,6 +341,14 @@ class KeyPair:
 
     certificate: bytes
     key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SshKey:
+    """A key pair in OpenSSH's formats."""
+
+    private: bytes = field(repr=False)
+    public: bytes
 
 
 class CertificateAuthority(Protocol):

@@ -1,7 +1,7 @@
 """The seed disk: an ISO 9660 image that gives a machine its settings at first boot.
 
 Volume label CIDATA and the files user-data, meta-data (NoCloud, see cloud-init's documentation of that data source) and
-placo.tgz. PLACO's own images look for the archive by the label; a stock image with cloud-init is led to the same entry
+placo.tar. PLACO's own images look for the archive by the label; a stock image with cloud-init is led to the same entry
 point by user-data. Built in memory: an archive holds secrets, which never touch a file of the portal.
 """
 
@@ -13,9 +13,9 @@ import json
 import pycdlib
 
 VOLUME_LABEL = "CIDATA"
-ARCHIVE_NAME = "placo.tgz"
+ARCHIVE_NAME = "placo.tar"
 
-_FILES = {"user-data": "/USERDATA.;1", "meta-data": "/METADATA.;1", ARCHIVE_NAME: "/PLACO.TGZ;1"}
+_FILES = {"user-data": "/USERDATA.;1", "meta-data": "/METADATA.;1", ARCHIVE_NAME: "/PLACO.TAR;1"}
 """Real name (Rock Ridge and Joliet) -> name by the letter of ISO 9660 level 1."""
 
 

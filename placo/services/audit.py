@@ -12,7 +12,7 @@ from placo import wiring
 from placo.domain.lifecycle import ENDED
 from placo.drivers.ports import Hypervisor
 from placo.platforms.models import Host, LedgerEntry, Machine, Membership, Platform
-from placo.services.steps import hypervisor_of
+from placo.services.work import hypervisor_of
 
 
 @dataclass(frozen=True, order=True)
@@ -22,6 +22,10 @@ class Finding:
     kind: str
     where: str
     name: str
+
+
+MACHINE_VOLUMES = ("-system.qcow2", "-data.qcow2", "-memory.save", "-seed.iso")
+"""How the names of machines' volumes end (placo/domain/plan.py); images and kernels are shared and not counted."""
 
 
 def _on_host(name: str, host: Hypervisor, slug: str, uuid: str) -> Iterable[Finding]:
@@ -37,7 +41,7 @@ def _on_host(name: str, host: Hypervisor, slug: str, uuid: str) -> Iterable[Find
         if domain.platform_uuid == uuid or ours(domain.name):
             yield Finding("domain", name, domain.name)
     for volume in inventory.volumes:
-        if ours(volume):
+        if ours(volume) and volume.endswith(MACHINE_VOLUMES):
             yield Finding("volume", name, volume)
     for network in inventory.networks:
         if ours(network):
@@ -65,22 +69,13 @@ def audit_platform(platform: Platform) -> list[Finding]:
     return sorted(found)
 
 
-MACHINE_VOLUMES = ("-system.qcow2", "-data.qcow2", "-seed.iso")
-"""How the names of machines' volumes end (placo/domain/plan.py); images and kernels are shared and not counted."""
-
-
 def orphans() -> list[Finding]:
     """Everything in the world that PLACO made for a platform that is not, or no longer, alive."""
     living = {str(p.uuid): p.slug for p in Platform.objects.exclude(state__in=[s.value for s in ENDED])}
     slugs = set(living.values())
     plans = [platform.plan for platform in Platform.objects.filter(uuid__in=living)]
     networks = {plan.network.name for plan in plans}
-    volumes = {
-        volume
-        for plan in plans
-        for machine in plan.machines
-        for volume in (machine.system_volume, machine.data_volume, machine.seed_volume)
-    }
+    volumes = {volume for plan in plans for machine in plan.machines for volume in machine.volumes}
     found: list[Finding] = []
     for host in Host.objects.all():
         inventory = hypervisor_of(host).inventory()

@@ -21,8 +21,9 @@ from placo.domain import saga
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.domain.saga import Verb
 from placo.drivers.ports import DriverError, Rejected, Unavailable
-from placo.platforms.models import JournalEntry, Run, Step
+from placo.platforms.models import JournalEntry, Machine, Run, Step, Template
 from placo.services import runs, steps
+from placo.services.work import GoCold, NotYet
 
 log = logging.getLogger("placo.engine")
 
@@ -108,8 +109,11 @@ def _perform(claim: Claim) -> None:
         log.exception("%s broke", name)
         change = partial(_failed, why=f"{type(error).__name__}: {error}")
     else:
-        if isinstance(answer, steps.NotYet):
+        if isinstance(answer, NotYet):
             change = partial(_waiting, answer=answer)
+        elif isinstance(answer, GoCold):
+            log.warning("%s goes on cold: %s", name, answer.why)
+            change = partial(_going_cold, why=answer.why)
         else:
             log.info("%s done", name)
             change = partial(_done, message=answer.message)
@@ -155,7 +159,7 @@ def _done(run: Run, step: Step, _rows: list[Step], *, message: str) -> str:
     return step.state
 
 
-def _waiting(run: Run, step: Step, rows: list[Step], *, answer: steps.NotYet) -> str:
+def _waiting(run: Run, step: Step, rows: list[Step], *, answer: NotYet) -> str:
     now = timezone.now()
     patience = timedelta(seconds=saga.policy(step.action).deadline)
     if step.started_at is not None and now - step.started_at > patience:
@@ -165,6 +169,25 @@ def _waiting(run: Run, step: Step, rows: list[Step], *, answer: steps.NotYet) ->
     step.not_before, step.message = now + timedelta(seconds=answer.after), answer.message[:300]
     runs.ring(run.pk, after=answer.after)
     return StepState.WAITING.value
+
+
+def _going_cold(run: Run, step: Step, rows: list[Step], *, why: str) -> str:
+    """The machine boots instead of being resumed: what depends on the way is to be done again, in this same run."""
+    platform = run.platform_id
+    Machine.objects.filter(platform=platform, name=step.target).update(
+        way=Machine.COLD, template="", way_reason=Template.FELL_BACK, way_detail=why[:300]
+    )
+    for row in rows:
+        if row.target == step.target and row.action in saga.WAY_ACTIONS and row.attempts:
+            row.state, row.failures, row.not_before = StepState.PENDING.value, 0, None
+            row.started_at, row.message = None, ""
+            if row.pk != step.pk:
+                # A worker may still be at it, the old way: its number is void, and nobody else is before its lease ends.
+                row.fence = None
+                row.save()
+    step.message = why[:300]
+    runs.ring(run.pk)
+    return "cold"
 
 
 def _idle(run: Run) -> str:

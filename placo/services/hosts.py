@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Host
-from placo.services.steps import hypervisor_of
+from placo.services.work import hypervisor_of
 
 log = logging.getLogger("placo.hosts")
 

@@ -1,17 +1,21 @@
-"""What a machine is told about itself: its settings archive on a seed disk."""
+"""What a machine is told about itself: its settings archive, and the seed disk that brings it to a cold machine."""
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from placo import wiring
 from placo.domain.plan import Plan, PlannedMachine
-from placo.drivers.archive import Tls, render_archive
+from placo.drivers.archive import Identity, render_archive
 from placo.drivers.seed import build_seed
+from placo.drivers.ssh import new_host_key
 
 DIRECTORY_PURPOSE = "directory"
 """What the derived secret of a machine's directory account is for."""
 TLS_DIR = "/etc/placo/tls"
+ENTROPY_BYTES = 64
+"""What the kernel's generator takes in; it works with 256 bits."""
 
 
 def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
@@ -32,6 +36,10 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
             "fqdn": machine.fqdn,
             "uuid": machine.uuid,
             "address": machine.address,
+        },
+        "network": {
+            "gateway": plan.network.gateway,
+            "prefix": int(plan.network.subnet.split("/")[1]),
         },
         "directory": {
             "uri": f"ldaps://{site.directory.guest_host}:{site.directory.guest_port}",
@@ -58,15 +66,25 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
     }
 
 
-def seed(plan: Plan, machine: PlannedMachine) -> bytes:
-    """The seed disk of a machine, with a new TLS key each time it is made."""
+def archive(plan: Plan, machine: PlannedMachine) -> bytes:
+    """The settings archive of a machine, with new keys and random bytes each time it is made."""
     authority = wiring.authority()
-    pair = authority.issue([machine.fqdn])
-    catalogue = wiring.catalogue()
-    archive = render_archive(
-        catalogue,
+    pair, host_key = authority.issue([machine.fqdn]), new_host_key(machine.fqdn)
+    return render_archive(
+        wiring.catalogue(),
         machine.name,
         context(plan, machine),
-        Tls(key=pair.key, certificate=pair.certificate, ca=authority.root()),
+        Identity(
+            tls_key=pair.key,
+            tls_certificate=pair.certificate,
+            ca=authority.root(),
+            ssh_host_key=host_key.private,
+            ssh_host_key_public=host_key.public,
+            entropy=secrets.token_bytes(ENTROPY_BYTES),
+        ),
     )
-    return build_seed(archive, instance_id=machine.uuid, hostname=machine.hostname)
+
+
+def seed(plan: Plan, machine: PlannedMachine) -> bytes:
+    """The seed disk of a machine."""
+    return build_seed(archive(plan, machine), instance_id=machine.uuid, hostname=machine.hostname)

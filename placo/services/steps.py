@@ -5,79 +5,27 @@ Everything that a step needs is in the frozen plan; a step may be repeated or in
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import Min
 from django.utils import timezone
 
 from placo import wiring
 from placo.domain.lifecycle import RunKind
-from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.saga import Verb
-from placo.drivers.ports import (
-    DomainSpec,
-    EdgeRoute,
-    Hypervisor,
-    Lease,
-    MachineAccount,
-    NetworkSpec,
-    Power,
-)
-from placo.platforms.models import Host, Machine, Membership, Step
-from placo.services import seeds
+from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, NetworkSpec, Power
+from placo.platforms.models import Machine, Membership, Step
+from placo.services import cloning, seeds
+from placo.services.work import Answer, Done, NotYet, Work
 
 SHUTDOWN_PATIENCE_S = 40
 """How long a guest may take to power off by itself before it is switched off."""
+HEALTH_PATIENCE_S, HEALTH_POLL_S = 2.0, 0.05
+"""How long one step asks a machine that was resumed, and how often."""
 GENTLE = (RunKind.STOP.value, RunKind.RESTART.value)
 """Kinds of run after which the machine's disks are still wanted."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """The effect is there; `message` for the screen."""
-
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class NotYet:
-    """Ask again after so many seconds; `message` says what is waited for."""
-
-    after: float
-    message: str
-
-
-Answer = Done | NotYet
-
-
-@dataclass(frozen=True)
-class Work:
-    """A step about to be done."""
-
-    step: Step
-    plan: Plan
-
-    @property
-    def host(self) -> Hypervisor:
-        """The hypervisor of the platform."""
-        return hypervisor_of(self.step.run.platform.host)
-
-    @property
-    def machine(self) -> PlannedMachine:
-        """The machine that the step is about."""
-        return self.plan.machine(self.step.target)
-
-    def note(self, state: str, answer: str = "") -> None:
-        """Remember the machine's state for the screens."""
-        Machine.objects.filter(platform=self.step.run.platform, name=self.step.target).update(
-            state=state, answer=answer[:200], seen_at=timezone.now()
-        )
-
-
-def hypervisor_of(host: Host) -> Hypervisor:
-    """The driver of a host."""
-    return wiring.hypervisor(host.name, host.uri, host.storage_pool, host.domain_type)
 
 
 def perform(step: Step, verb: Verb) -> Answer:
@@ -130,19 +78,8 @@ def _image_up(work: Work) -> Answer:
     return Done()
 
 
-def _system_disk_up(work: Work) -> Answer:
-    m = work.machine
-    work.host.ensure_overlay(m.system_volume, m.image, m.system_disk_gib)
-    return Done()
-
-
 def _system_disk_gone(work: Work) -> Answer:
     work.host.remove_volume(work.machine.system_volume)
-    return Done()
-
-
-def _data_volume_up(work: Work) -> Answer:
-    work.host.ensure_volume(work.machine.data_volume, work.machine.data_volume_gib)
     return Done()
 
 
@@ -163,39 +100,8 @@ def _account_gone(work: Work) -> Answer:
     return Done()
 
 
-def _seed_up(work: Work) -> Answer:
-    m = work.machine
-    if work.host.power(m.uuid) is Power.MISSING:
-        work.host.ensure_content(m.seed_volume, seeds.seed(work.plan, m))
-    return Done()
-
-
 def _seed_gone(work: Work) -> Answer:
     work.host.remove_volume(work.machine.seed_volume)
-    return Done()
-
-
-def _domain_up(work: Work) -> Answer:
-    m = work.machine
-    if work.host.power(m.uuid) is not Power.MISSING:
-        return Done()
-    work.host.ensure_domain(
-        DomainSpec(
-            name=m.domain,
-            uuid=m.uuid,
-            title=f"{work.plan.slug} {m.name}",
-            memory_mib=m.memory_mib,
-            vcpus=m.vcpus,
-            image=m.image,
-            system_volume=m.system_volume,
-            data_volume=m.data_volume,
-            seed_volume=m.seed_volume,
-            network=work.plan.network.name,
-            mac=m.mac,
-            address=m.address,
-            platform_uuid=work.plan.uuid,
-        )
-    )
     return Done()
 
 
@@ -203,12 +109,6 @@ def _domain_gone(work: Work) -> Answer:
     work.host.remove_domain(work.machine.uuid)
     work.note("gone")
     return Done()
-
-
-def _power_on(work: Work) -> Answer:
-    work.host.start_domain(work.machine.uuid)
-    work.note("starting")
-    return Done(work.machine.address)
 
 
 def _power_off(work: Work) -> Answer:
@@ -255,13 +155,20 @@ def _edge_gone(work: Work) -> Answer:
 
 
 def _healthy(work: Work) -> Answer:
+    """Asked through the edge as a user would. What was resumed answers within a moment: it is not left for that."""
     plan, m = work.plan, work.machine
     probe = wiring.catalogue().machines[m.name].probe
     host = f"{probe.label(plan.slug)}.{wiring.site().edge.domain}"
-    result = wiring.prober().https(host, probe.path, probe.expect_status, 10)
-    if result.healthy:
-        work.note("answering", result.answer)
-        return Done(result.answer)
+    end = time.monotonic() + (HEALTH_PATIENCE_S if work.row.way == Machine.WARM else 0)
+    while True:
+        result = wiring.prober().https(host, probe.path, probe.expect_status, 10)
+        if result.healthy:
+            work.note("answering", result.answer)
+            _note_duration(work)
+            return Done(result.answer)
+        if time.monotonic() > end:
+            break
+        time.sleep(HEALTH_POLL_S)
     power = work.host.power(m.uuid)
     if power is Power.STOPPED:
         work.host.start_domain(m.uuid)
@@ -269,8 +176,20 @@ def _healthy(work: Work) -> Answer:
     return NotYet(1.0, result.answer)
 
 
+def _note_duration(work: Work) -> None:
+    """How long a machine took from its first step to its first answer."""
+    if work.step.run.kind != RunKind.CREATE.value:
+        return
+    first = work.step.run.steps.filter(target=work.step.target).aggregate(first=Min("started_at"))["first"]
+    if first is not None:
+        took = (timezone.now() - first).total_seconds()
+        Machine.objects.filter(platform=work.step.run.platform_id, name=work.step.target).update(took_s=took)
+
+
 def _seed_released(work: Work) -> Answer:
     m = work.machine
+    if work.row.way == Machine.WARM:
+        return Done()  # it had none
     if not work.host.detach_seed(m.uuid, m.seed_volume):
         return NotYet(1.0, "the machine still holds its seed disk")
     work.host.remove_volume(m.seed_volume)
@@ -311,13 +230,16 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "network": (_network_up, _network_gone),
     "directory": (_directory_up, _directory_gone),
     "image": (_image_up, _nothing),
-    "system-disk": (_system_disk_up, _system_disk_gone),
-    "data-volume": (_data_volume_up, _data_volume_gone),
+    "way": (cloning.way_up, _nothing),
+    "system-disk": (cloning.system_disk_up, _system_disk_gone),
+    "data-volume": (cloning.data_volume_up, _data_volume_gone),
     "account": (_account_up, _account_gone),
-    "seed": (_seed_up, _seed_gone),
-    "domain": (_domain_up, _domain_gone),
-    "power": (_power_on, _power_off),
-    "suspend": (_suspend, _power_on),
+    "seed": (cloning.seed_up, _seed_gone),
+    "domain": (cloning.domain_up, _domain_gone),
+    "memory": (cloning.memory_up, cloning.memory_gone),
+    "power": (cloning.power_up, _power_off),
+    "personalise": (cloning.personalise_up, _nothing),
+    "suspend": (_suspend, cloning.power_up),
     "edge": (_edge_up, _edge_gone),
     "health": (_healthy, _nothing),
     "seed-release": (_seed_released, _nothing),

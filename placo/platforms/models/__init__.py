@@ -1,7 +1,15 @@
 """PLACO's tables. Only `placo.services` writes them."""
 
 from placo.platforms.models.people import ApiToken, AuditEvent, Project, ProjectOwner, User
-from placo.platforms.models.platforms import Host, LedgerEntry, Machine, Membership, Platform, Request
+from placo.platforms.models.platforms import (
+    Host,
+    LedgerEntry,
+    Machine,
+    Membership,
+    Platform,
+    Request,
+    Template,
+)
 from placo.platforms.models.runs import JournalEntry, Run, Step
 
 __all__ = [
@@ -18,5 +26,6 @@ __all__ = [
     "Request",
     "Run",
     "Step",
+    "Template",
     "User",
 ]

@@ -30,7 +30,10 @@ PLATFORM_LABELS = {
 
 
 class Host(models.Model):
-    """A hypervisor. What it has is copied here now and then: no page asks it."""
+    """A hypervisor. What it has is copied here now and then: no page asks it.
+
+    `warm`: machines are resumed from templates where that is possible; at most `resumes_at_once` at the same time.
+    """
 
     name = models.SlugField(unique=True)
     uri = models.CharField(max_length=300)
@@ -43,6 +46,8 @@ class Host(models.Model):
     version = models.CharField(max_length=64, blank=True)
     memory_mib = models.PositiveIntegerField(default=0)
     disk_free_gib = models.PositiveIntegerField(default=0)
+    warm = models.BooleanField(default=True)
+    resumes_at_once = models.PositiveSmallIntegerField(default=3)
 
     class Meta:
         ordering = ["name"]
@@ -93,8 +98,56 @@ class Platform(models.Model):
         return PlatformState(self.state) not in ENDED
 
 
+class Template(models.Model):
+    """A machine of an image that was saved on a host while it ran, to be resumed as clones. The host has the truth.
+
+    `key` changes with everything that the saved memory depends on (placo/drivers/ports.py); `name` is that of its volumes.
+    """
+
+    MAKING, READY, BROKEN, FAILED, IMPOSSIBLE = "making", "ready", "broken", "failed", "impossible"
+    OFF, MEMORY, FELL_BACK = "off", "memory", "fell-back"
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="templates")
+    image = models.CharField(max_length=100)
+    key = models.CharField(max_length=16)
+    name = models.CharField(max_length=140)
+    generation = models.PositiveIntegerField(default=0)
+    state = models.CharField(
+        max_length=12,
+        default=MAKING,
+        choices=[
+            (MAKING, _("being made")),
+            (READY, _("ready")),
+            (BROKEN, _("broken")),
+            (FAILED, _("failed")),
+            (IMPOSSIBLE, _("not possible")),
+        ],
+    )
+    reason = models.CharField(max_length=500, blank=True)
+    made_at = models.DateTimeField(null=True)
+    checked_at = models.DateTimeField(null=True)
+    seconds = models.FloatField(null=True)
+    memory_bytes = models.BigIntegerField(default=0)
+    disk_bytes = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["host", "image"]
+        constraints = [
+            models.UniqueConstraint(fields=["host", "image", "key"], name="one_template_per_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Machine(models.Model):
-    """One machine of a platform and its last known state."""
+    """One machine of a platform and its last known state.
+
+    `way` is how it came to life (empty before that is decided); `way_reason`, a code of `Template`, says why it was booted,
+    `way_detail` more of that. `took_s`: seconds from its first step to its first answer.
+    """
+
+    WARM, COLD = "warm", "cold"
 
     platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="machines")
     name = models.CharField(max_length=32)
@@ -103,6 +156,11 @@ class Machine(models.Model):
     state = models.CharField(max_length=16, default="planned")
     answer = models.CharField(max_length=200, blank=True)
     seen_at = models.DateTimeField(null=True)
+    way = models.CharField(max_length=4, blank=True)
+    template = models.CharField(max_length=140, blank=True)
+    way_reason = models.CharField(max_length=12, blank=True)
+    way_detail = models.CharField(max_length=300, blank=True)
+    took_s = models.FloatField(null=True)
 
     class Meta:
         ordering = ["id"]

@@ -33,6 +33,8 @@ class Command(BaseCommand):
                     "hypervisor": host.hypervisor,
                     "storage_pool": host.storage_pool,
                     "domain_type": host.domain_type,
+                    "warm": host.warm,
+                    "resumes_at_once": host.resumes_at_once,
                 },
             )
         for project in site.projects:
