@@ -239,12 +239,16 @@ class Machine:
 
 @dataclass(frozen=True)
 class FileTemplate:
-    """A file of the guest: Jinja2 `text`, absolute `target`, `mode` bits, `owner` as "user:group"."""
+    """A file of the guest: Jinja2 `text`, absolute `target`, `mode` bits, `owner` as "user:group".
+
+    `first`: only where its folder is not there yet, for what people will make their own.
+    """
 
     source: str
     target: str
     mode: int
     owner: str
+    first: bool
     text: str = field(repr=False)
 
 

@@ -234,6 +234,7 @@ def _parse_file(table: Table, folder: Path) -> FileTemplate:
         table.complain("target", f'"{target}" is not a plain absolute path.', "Write it without .. or //.")
     mode = table.text("mode", r"0[0-7]{3}", "0644", default="0644")
     owner = table.text("owner", OWNER, "root:root", default="root:root")
+    first = table.boolean("first", default=False)
     table.close()
     text = ""
     try:
@@ -243,7 +244,7 @@ def _parse_file(table: Table, folder: Path) -> FileTemplate:
             "source", f"files/{source} cannot be read: {error}.", "Create the file, or correct the name."
         )
     _check_template(table, text, f"files/{source}")
-    return FileTemplate(source, target, int(mode, 8), owner, text)
+    return FileTemplate(source, target, int(mode, 8), owner, first, text)
 
 
 def _check_template(table: Table, text: str, name: str) -> None:

@@ -96,10 +96,10 @@ def create_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
                 "domain",
                 e,
                 name,
-                ("network", f"system-disk:{name}", f"data-volume:{name}", f"seed:{name}"),
+                (f"system-disk:{name}", f"data-volume:{name}", f"seed:{name}"),
             ),
-            StepSpec(f"memory:{name}", "memory", e, name, (f"domain:{name}",)),
-            StepSpec(f"power:{name}", "power", e, name, (f"memory:{name}",)),
+            StepSpec(f"memory:{name}", "memory", e, name, (f"system-disk:{name}",)),
+            StepSpec(f"power:{name}", "power", e, name, ("network", f"domain:{name}", f"memory:{name}")),
             StepSpec(f"personalise:{name}", "personalise", e, name, (f"power:{name}",)),
         ]
     steps.append(StepSpec("edge", "edge", e, "", ("network",)))

@@ -6,6 +6,7 @@ A tar (ustar) that is the same, byte for byte, whenever its input is:
     entropy                    random bytes for the kernel's generator: a clone starts with its template's
     hooks/NN-<software>        the configure scripts, to be run in this order
     root/...                   files with their modes and owner names, to be laid out at their targets
+    first/...                  the same, but only where the file's folder is not there yet
 
 The guest's /usr/sbin/placo-personalise (guest/ of this project) takes it in. It holds secrets: it goes from memory to the
 seed disk or to the guest agent, and nowhere else.
@@ -109,7 +110,8 @@ def _rendered(software: str, file: FileTemplate, context: Mapping[str, Any]) -> 
         text = environment.from_string(file.text).render(context)
     except TemplateError as error:
         raise Rejected(f"software {software}, files/{file.source}: {error}") from error
-    return _Member(f"root{file.target}", text.encode(), file.mode, file.owner)
+    place = "first" if file.first else "root"
+    return _Member(f"{place}{file.target}", text.encode(), file.mode, file.owner)
 
 
 def _pack(members: list[_Member]) -> bytes:
@@ -121,4 +123,6 @@ def _pack(members: list[_Member]) -> bytes:
             entry.mode = member.mode
             entry.uname, _, entry.gname = member.owner.partition(":")
             archive.addfile(entry, io.BytesIO(member.content))
-    return plain.getvalue()
+        end = archive.offset
+    # Nobody needs the padding to whole records, and a guest agent takes its time over each byte.
+    return plain.getvalue()[:end] + bytes(2 * tarfile.BLOCKSIZE)

@@ -46,14 +46,6 @@ class GuestAgent:
             return False
         return True
 
-    def freeze(self) -> None:
-        """Write everything to the disks and hold the file systems still."""
-        self._call("guest-fsfreeze-freeze")
-
-    def thaw(self) -> None:
-        """Let the file systems go on; nothing happens when they were not frozen."""
-        self._call("guest-fsfreeze-thaw")
-
     def read(self, path: str) -> bytes:
         """A small file of the guest; NoSuchFile when there is none."""
         handle = self._call("guest-file-open", path=path, mode="r")

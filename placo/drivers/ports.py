@@ -230,10 +230,11 @@ class Hypervisor(Protocol):
         """A private copy of the template's memory that resumes as the domain `spec`. A copy that exists is made anew."""
 
     def resume_clone(self, spec: DomainSpec, memory_volume: str) -> None:
-        """Running as its template did, with its data volume and its NIC plugged in, the link down. It was defined before."""
+        """Running as its template did, with its data volume, without a NIC. It was defined before."""
 
     def personalise(self, spec: DomainSpec, archive: bytes, patience_s: float) -> bool:
-        """Hand a resumed clone its settings; when it has taken them: link up, started with its host from now on.
+        """Plug in a resumed clone's NIC, its link down, and hand it its settings; when it has taken them: link up, started
+        with its host from now on.
 
         False when it has not answered within `patience_s` seconds: to be asked again. Repeated, it does nothing twice."""
 

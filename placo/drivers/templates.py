@@ -14,6 +14,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 RECIPE = 1
 """Grows when templates are made in another way: old ones are then made again."""
 BOOT_S, SETTLE_S, DETACH_S = 240, 180, 30
-AGENT_POLL_S, RESULT_POLL_S = 0.5, 0.03
+AGENT_POLL_S, RESULT_POLL_S = 0.5, 0.08
+TAKING_S = 0.4
+"""A guest is not asked before: each question costs it time that it needs for its settings."""
 INBOX = "/run/placo/clone"
 """Where guest/usr/sbin/placo-personalise waits for the order."""
 _NAME = re.compile(r"(?P<name>.+--[0-9a-f]{8}(-[0-9]+)?)\.(?P<part>qcow2|save|blank\.qcow2)")
@@ -124,8 +127,7 @@ class Templates:
             return not clone_xml.has_disk(domain.XMLDesc(), blank_of(name))
 
         _wait(unplugged, DETACH_S, AGENT_POLL_S, f"{self.name}: template {name}: letting go of a disk")
-        agent.run("/usr/lib/placo/settle", timeout_s=SETTLE_S)
-        agent.freeze()
+        agent.run("/usr/lib/placo/settle", timeout_s=SETTLE_S)  # leaves its file systems frozen
 
     def _seal(self, name: str) -> None:
         head = self._head(memory_of(name))
@@ -231,43 +233,50 @@ class Templates:
         if not clone_xml.has_disk(live, spec.data_volume):
             disk = clone_xml.disk_xml(clone_xml.DATA_DEVICE, self._pool.path(spec.data_volume))
             domain.attachDeviceFlags(disk, DomainFlag.AFFECT_LIVE)
-        if not clone_xml.has_nic(live, spec.mac):
-            domain.attachDeviceFlags(clone_xml.nic_xml(spec, link="down"), DomainFlag.AFFECT_LIVE)
         if power_of(domain.state()[0]) is Power.PAUSED:
             domain.resume()
 
+    def _plug_in_nic(self, domain: libvirt.virDomain, spec: DomainSpec) -> None:
+        if not clone_xml.has_nic(domain.XMLDesc(), spec.mac):
+            domain.attachDeviceFlags(clone_xml.nic_xml(spec, link="down"), DomainFlag.AFFECT_LIVE)
+
     def personalise(self, spec: DomainSpec, archive: bytes, patience_s: float) -> bool:
         domain = self._connection().lookupByUUIDString(spec.uuid)
-        end = time.monotonic() + patience_s
+        # The host needs half a second for a NIC and its filter, the guest as long to wake up: both at once.
+        with ThreadPoolExecutor(1) as other:
+            nic = other.submit(self._plug_in_nic, domain, spec)
+            taken = self._hand_over(domain, spec, archive, time.monotonic() + patience_s)
+            nic.result()
+        if taken:
+            domain.updateDeviceFlags(clone_xml.nic_xml(spec, link="up"), DomainFlag.AFFECT_LIVE)
+            domain.setAutostart(1)
+        return taken
+
+    def _hand_over(self, domain: libvirt.virDomain, spec: DomainSpec, archive: bytes, end: float) -> bool:
+        """Bring the archive in, wait until the guest says that it has taken it."""
         agent, ordered = self._agent(domain), False
         while True:
             if power_of(domain.state()[0]) is not Power.RUNNING:
                 raise DriverError(f"{self.name}: {spec.name} stopped before it had its settings")
             try:
                 if not ordered:
-                    agent.thaw()
                     ordered = self._order(agent, archive)
+                    time.sleep(min(TAKING_S, max(end - time.monotonic(), 0)))
                 if self._personalised(agent, spec):
-                    break
+                    return True
             except AgentMissing:
                 pass  # right after it was resumed
             if time.monotonic() > end:
                 return False
             time.sleep(RESULT_POLL_S)
-        domain.updateDeviceFlags(clone_xml.nic_xml(spec, link="up"), DomainFlag.AFFECT_LIVE)
-        domain.setAutostart(1)
-        return True
 
     @staticmethod
     def _order(agent: GuestAgent, archive: bytes) -> bool:
-        for name in ("result", "order"):
-            try:
-                agent.read(f"{INBOX}/{name}")
-            except NoSuchFile:
-                continue
-            return True  # by a worker that is no more
-        agent.write(f"{INBOX}/archive", archive)
-        agent.write(f"{INBOX}/order", f"{len(archive)} {time.time():.3f}\n".encode())
+        try:
+            agent.read(f"{INBOX}/order")
+        except NoSuchFile:
+            agent.write(f"{INBOX}/archive", archive)
+            agent.write(f"{INBOX}/order", f"{len(archive)} {time.time():.3f}\n".encode())
         return True
 
     def _personalised(self, agent: GuestAgent, spec: DomainSpec) -> bool:

@@ -108,14 +108,14 @@ def seed_up(work: Work) -> Answer:
     m = work.machine
     if work.row.way == Machine.WARM:
         return Done()
-    if work.host.power(m.uuid) is Power.MISSING:
+    if work.host.power(m.uuid) not in (Power.RUNNING, Power.PAUSED):
         work.host.ensure_content(m.seed_volume, seeds.seed(work.plan, m))
     return Done()
 
 
 def domain_up(work: Work) -> Answer:
-    """Defined: the same definition either way, but for the seed, which is taken out later."""
-    if work.host.power(work.machine.uuid) is Power.MISSING:
+    """Defined: the same definition either way, but for the seed, which is taken out later. One of the other way is replaced."""
+    if work.host.power(work.machine.uuid) not in (Power.RUNNING, Power.PAUSED):
         work.host.ensure_domain(work.domain(seed=work.row.way != Machine.WARM))
     return Done()
 
