@@ -99,6 +99,33 @@ class Api:
 
         return wait_for(ended, timeout_s, f"run {run_id} to end")
 
+    def wait_for_templates(
+        self, timeout_s: float, seen: Callable[[int, int], None] | None = None
+    ) -> tuple[int, int]:
+        """Until every host's templates are ready, or nobody is making them: how many are, of how many. Administrators only.
+
+        `seen` is called with these two numbers each time they are asked for. TimeoutError if it takes too long.
+        """
+
+        def settled() -> tuple[int, int] | None:
+            states = template_states(self("GET", "/hosts"))
+            ready = states.count("ready")
+            if seen:
+                seen(ready, len(states))
+            return None if UNSETTLED & set(states) else (ready, len(states))
+
+        return wait_for(settled, timeout_s, "the hosts' templates", every_s=1)
+
+
+UNSETTLED = {"planned", "making", "broken"}
+"""States of templates that are, or will soon be, being made; a failed one is tried again only after minutes."""
+
+
+def template_states(hosts: list[dict[str, Any]]) -> list[str]:
+    """The states of all templates that the hosts are to have."""
+    usable = [host for host in hosts if host["warm"] and host["enabled"] and host["reachable"]]
+    return [template["state"] for host in usable for template in host["templates"]]
+
 
 def wait_for(look: Callable[[], T | None], timeout_s: float, what: str, every_s: float = 0.5) -> T:
     """Look again and again until there is something; TimeoutError naming what was waited for."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from deploy.client import Api, Lab, svn, wait_for
 
+TEMPLATES_WAIT_S = 360
+"""How long the first request waits for templates; afterwards the machines boot, which takes them longer."""
 ROOT = Path(__file__).resolve().parent.parent
 SLUG = "demo"
 START = time.monotonic()
@@ -46,6 +48,7 @@ def demonstrate(lab: Lab) -> None:
         owner.status("GET", f"/platforms/{SLUG}") != 200
         or owner("GET", f"/platforms/{SLUG}")["state"] in ENDED
     ):
+        wait_for_templates(admin)
         provision(owner, admin)
     platform = owner("GET", f"/platforms/{SLUG}")
     if platform["state"] == "creating":
@@ -54,6 +57,7 @@ def demonstrate(lab: Lab) -> None:
         say("the platform is stopped: starting it")
         follow(owner, owner("POST", f"/platforms/{SLUG}/actions/start")["run_id"])
     prove(lab, owner)
+    ways(admin)
 
 
 ENDED = ("retired", "failed", "declined")
@@ -77,9 +81,50 @@ def provision(owner: Api, admin: Api) -> None:
     follow(owner, run["run_id"])
 
 
+def wait_for_templates(admin: Api) -> None:
+    """Machines are resumed from templates where these are ready: the first time, a site has to make them."""
+    shown: set[tuple[int, int]] = set()
+
+    def show(ready: int, total: int) -> None:
+        if ready < total and not shown:
+            say("each host makes templates to resume machines from; this takes about a minute the first time")
+        if (ready, total) not in shown and (shown or ready < total):
+            say(f"  templates: {ready} of {total} ready")
+        shown.add((ready, total))
+
+    try:
+        admin.wait_for_templates(TEMPLATES_WAIT_S, seen=show)
+    except TimeoutError:
+        say("the templates are still not ready: going on without, machines boot")
+
+
+WHY_COLD = {
+    "making": "the template of its image was being made",
+    "broken": "the template of its image was damaged",
+    "failed": "the template of its image could not be made",
+    "impossible": "its host cannot resume machines",
+    "off": "templates are turned off on its host",
+    "memory": "its host was short of memory",
+    "fell-back": "resuming it did not work",
+}
+
+
+def ways(admin: Api) -> None:
+    """Say of each machine how it came up, and how long that took."""
+    for machine in admin("GET", f"/platforms/{SLUG}")["machines"]:
+        if machine["took_s"] is None:
+            continue
+        if machine["way"] == "warm":
+            say(f"{machine['name']} was resumed from a template in {machine['took_s']:.1f} s")
+        else:
+            why = WHY_COLD.get(machine["way_reason"], machine["way_reason"])
+            detail = f" ({machine['way_detail']})" if machine["way_detail"] else ""
+            say(f"{machine['name']} booted in {machine['took_s']:.1f} s: {why}{detail}")
+
+
 def follow(api: Api, run_id: int) -> None:
     """Print each step of a run as it is done."""
-    say("workers make the machines; under emulation this takes one to two minutes")
+    say("workers make the machines; one that has to boot takes a minute or so under emulation")
     shown: set[str] = set()
 
     def show(run: dict[str, Any]) -> None:

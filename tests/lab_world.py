@@ -1,4 +1,7 @@
-"""The lab that runs, and real platforms in it: made once a session, all at the same time, retired at the end."""
+"""The lab that runs, and real platforms in it: made once a session, all at the same time, retired at the end.
+
+Their machines are resumed from templates; with PLACO_TEST_WAY=cold in the environment they boot instead.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 from deploy.client import Api, Lab
 
 ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES_WAIT_S = 600
 
 
 @dataclass
@@ -49,6 +53,17 @@ class World:
         self.lab = lab
         self.owner, self.admin = lab.api("owner"), lab.api("admin")
         self.runs: dict[str, int] = {}
+        self.turned_off: list[str] = []
+
+    def choose_way(self) -> None:
+        """Have templates ready before the first platform is asked for; or turned off, for a session of machines that boot."""
+        if os.environ.get("PLACO_TEST_WAY") != "cold":
+            self.admin.wait_for_templates(TEMPLATES_WAIT_S)
+            return
+        for host in self.admin("GET", "/hosts"):
+            if host["warm"]:
+                self.admin("POST", f"/hosts/{host['name']}/warm", on=False)
+                self.turned_off.append(host["name"])
 
     def ask(self, slug: str, *services: str) -> int:
         """Request and approve; the run's id. What an earlier, killed session left of this name is retired first."""
@@ -71,7 +86,10 @@ class World:
         """The platform once its run has ended well."""
         run = self.owner.wait_for_run(self.runs[slug], timeout_s=900)
         assert run["state"] == "done", run
-        return Made(slug, self.owner)
+        made = Made(slug, self.owner)
+        if self.turned_off:
+            assert {machine["way"] for machine in made.now["machines"]} == {"cold"}
+        return made
 
     def retire(self, slug: str) -> None:
         """Retire whatever there is of a platform, and wait until it is gone."""
@@ -92,6 +110,8 @@ class World:
         """Leave nothing behind."""
         for platform in self.owner("GET", "/platforms"):
             self.retire(platform["slug"])
+        for name in self.turned_off:
+            self.admin("POST", f"/hosts/{name}/warm", on=True)
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +125,7 @@ def lab() -> Lab:
 def world(lab: Lab) -> Iterator[World]:
     """Real platforms: `beta` and `gamma` are asked for at once, so that all machines boot side by side."""
     made = World(lab)
+    made.choose_way()
     made.ask("beta", "web")
     made.ask("gamma", "web")
     yield made

@@ -1,16 +1,28 @@
-"""Keeping what the portal knows of its hosts fresh."""
+"""Hosts: keeping what the portal knows of them fresh, their templates as people see them, and turning those on and off."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
+from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
+from placo import wiring
+from placo.domain.catalogue import Text
 from placo.drivers.ports import DriverError
-from placo.platforms.models import Host
+from placo.platforms.models import AuditEvent, Host, Template, User
+from placo.services import access, auditlog
+from placo.services.errors import NotFound
 from placo.services.work import hypervisor_of
 
 log = logging.getLogger("placo.hosts")
+
+PLANNED = "planned"
+"""The state of a template that has a place but is not there yet, not even begun."""
 
 
 def refresh_hosts() -> None:
@@ -27,3 +39,118 @@ def refresh_hosts() -> None:
         host.reachable, host.version = True, status.version
         host.memory_mib, host.disk_free_gib = status.memory_mib, status.disk_free_gib
         host.save(update_fields=["checked_at", "reachable", "version", "memory_mib", "disk_free_gib"])
+
+
+@transaction.atomic
+def set_warm(*, acting_user: User, host_name: str, warm: bool) -> Host:
+    """Have a host's machines resumed from templates, or all of them booted. What was made stays for the day it is wanted."""
+    access.require_administrator(acting_user)
+    named = Host.objects.none() if "\x00" in host_name else Host.objects.filter(name=host_name)
+    host = named.select_for_update().first()
+    if host is None:
+        raise NotFound
+    if host.warm != warm:
+        host.warm = warm
+        host.save(update_fields=["warm"])
+        auditlog.record(acting_user, "host.warm-on" if warm else "host.warm-off", host.name)
+    return host
+
+
+# --- templates, as people see them ---
+
+
+@dataclass(frozen=True)
+class TemplateView:
+    """The template of one kind of machine on a host; `row` is None before anybody began to make it.
+
+    `broken_at`, `broken_why`: when and why the one before it was found unusable, while this one is not ready.
+    """
+
+    host: Host
+    image: str
+    machine: str
+    title: Text
+    row: Template | None
+    broken_at: datetime | None = None
+    broken_why: str = ""
+
+    @property
+    def state(self) -> str:
+        """A state of `Template`, or PLANNED."""
+        return self.row.state if self.row else PLANNED
+
+    @property
+    def trouble(self) -> str:
+        """`broken` or `failed` when an administrator should know, else nothing."""
+        if self.state in (Template.BROKEN, Template.FAILED):
+            return self.state
+        return Template.BROKEN if self.broken_at and self.state != Template.READY else ""
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, as the driver said it."""
+        return (self.row.reason if self.row else "") or self.broken_why
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when it is in trouble; for how long it is ready, being made or not possible."""
+        if self.trouble and self.broken_at:
+            return self.broken_at
+        if self.row is None:
+            return None
+        return self.row.made_at if self.state == Template.READY else self.row.checked_at
+
+
+def templates_of(hosts: Iterable[Host]) -> dict[int, list[TemplateView]]:
+    """For each host the templates of the catalogue's present images, in the catalogue's order."""
+    kinds = [
+        (wiring.images().name_for(kind.name), kind.name, kind.title)
+        for kind in wiring.catalogue().machines.values()
+    ]
+    listed = list(hosts)
+    rows = Template.objects.filter(host__in=listed, image__in=[image for image, _name, _title in kinds])
+    latest: dict[tuple[int, str], Template] = {}
+    # A row without a key says that its host cannot have this template; any other is more to the point.
+    for row in sorted(rows, key=lambda row: (row.key != "", row.pk)):
+        latest[row.host_id, row.image] = row
+    broken = _broken(listed, latest.values())
+    found: dict[int, list[TemplateView]] = {}
+    for host in listed:
+        views = found.setdefault(host.pk, [])
+        for image, name, title in kinds:
+            at, why = broken.get((host.pk, image), (None, ""))
+            views.append(TemplateView(host, image, name, title, latest.get((host.pk, image)), at, why))
+    return found
+
+
+def _broken(hosts: Iterable[Host], rows: Iterable[Template]) -> dict[tuple[int, str], tuple[datetime, str]]:
+    """When and why the predecessors of templates that are not ready were found broken, as the audit trail has it."""
+    numbers = {host.name: host.pk for host in hosts}
+    wanted: dict[tuple[int, str], Template] = {}
+    for row in rows:
+        if row.state == Template.BROKEN:
+            wanted[row.host_id, row.name] = row
+        elif row.state != Template.READY and row.generation:
+            before = f"-{row.generation - 1}" if row.generation > 1 else ""
+            wanted[row.host_id, f"{row.image}--{row.key}{before}"] = row
+    if not wanted:
+        return {}
+    events = AuditEvent.objects.filter(verb="template.broken", subject__in=[name for _host, name in wanted])
+    found = {}
+    for event in events.order_by("id"):
+        now = wanted.get((numbers.get(str(event.detail.get("host")), 0), event.subject))
+        if now is not None:
+            found[now.host_id, now.image] = (event.at, str(event.detail.get("reason", "")))
+    return found
+
+
+def troubled_templates() -> list[TemplateView]:
+    """Templates in trouble on hosts that answer and are to have them: their machines boot meanwhile."""
+    rows = Template.objects.filter(host__enabled=True, host__warm=True, host__reachable=True)
+    suspects = rows.filter(
+        Q(state__in=(Template.BROKEN, Template.FAILED)) | Q(state=Template.MAKING, generation__gt=0)
+    )
+    if not suspects.exists():
+        return []
+    hosts = Host.objects.filter(pk__in=suspects.values("host"))
+    return [view for views in templates_of(hosts).values() for view in views if view.trouble]

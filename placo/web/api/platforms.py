@@ -44,7 +44,8 @@ def list_platforms(
         rows = rows.filter(project__in=access.projects_named(request.auth, filters.project))
     owned = set(access.owned_projects(request.auth).values_list("pk", flat=True))
     found = page_of(with_run(Platform.objects.filter(pk__in=rows.values("pk"))), filters, response)
-    return [platform_out(platform, managed=platform.project_id in owned) for platform in found]
+    details = request.auth.is_administrator
+    return [platform_out(p, managed=p.project_id in owned, details=details) for p in found]
 
 
 @router.get("/platforms/{slug}", response={200: PlatformOut, **ERRORS}, summary="One platform")
@@ -52,7 +53,8 @@ def show_platform(request: Caller, slug: str) -> PlatformOut:
     """The living platform of that name, else the last one that had it."""
     found = access.get_platform(request.auth, slug)
     platform = with_run(Platform.objects.filter(pk=found.pk)).get()
-    return platform_out(platform, managed=access.manages(request.auth, platform))
+    managed = access.manages(request.auth, platform)
+    return platform_out(platform, managed=managed, details=request.auth.is_administrator)
 
 
 @router.delete(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.utils.translation import get_language
@@ -12,6 +13,7 @@ from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
 from placo.platforms.models import Host, Project
 from placo.services import quota
+from placo.services.hosts import TemplateView
 from placo.services.selectors import ServiceCard
 
 
@@ -168,8 +170,40 @@ def project_out(project: Project) -> ProjectOut:
     )
 
 
+class TemplateOut(Out):
+    """A machine of an image that was saved while it ran: new ones are resumed from it instead of being booted."""
+
+    image: str
+    state: str = Field(description="planned, making, ready, broken, failed or impossible", examples=["ready"])
+    reason: str = Field(description="What is wrong with it, if something is.")
+    made_at: datetime | None
+    seconds: float | None = Field(description="How long it took to make.")
+    memory_bytes: int = Field(description="Disk that its saved memory takes.")
+    disk_bytes: int = Field(description="Disk that its system disk takes beside the image.")
+
+
+def template_out(view: TemplateView) -> TemplateOut:
+    row = view.row
+    return TemplateOut(
+        image=view.image,
+        state=view.state,
+        reason=view.reason,
+        made_at=row.made_at if row else None,
+        seconds=row.seconds if row else None,
+        memory_bytes=row.memory_bytes if row else 0,
+        disk_bytes=row.disk_bytes if row else 0,
+    )
+
+
+class WarmIn(In):
+    on: bool = Field(description="Whether machines of this host are resumed from templates.")
+
+
 class HostOut(Out):
-    """A hypervisor, as it was when it was last asked."""
+    """A hypervisor, as it was when it was last asked.
+
+    `warm`: new machines are resumed from templates where that is possible, at most `resumes_at_once` at the same time.
+    """
 
     name: str
     hypervisor: str
@@ -180,9 +214,12 @@ class HostOut(Out):
     memory_mib: int
     disk_free_gib: int
     platforms: int
+    warm: bool
+    resumes_at_once: int
+    templates: list[TemplateOut]
 
 
-def host_out(host: Host) -> HostOut:
+def host_out(host: Host, templates: Iterable[TemplateView]) -> HostOut:
     """`host` carries the annotation `living`: how many platforms it has."""
     fields = (
         "name",
@@ -193,8 +230,14 @@ def host_out(host: Host) -> HostOut:
         "version",
         "memory_mib",
         "disk_free_gib",
+        "warm",
+        "resumes_at_once",
     )
-    return HostOut(**{name: getattr(host, name) for name in fields}, platforms=getattr(host, "living", 0))
+    return HostOut(
+        **{name: getattr(host, name) for name in fields},
+        platforms=getattr(host, "living", 0),
+        templates=[template_out(view) for view in templates],
+    )
 
 
 # --- tokens ---------------------------------------------------------------------------------------------------------

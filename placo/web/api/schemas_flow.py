@@ -7,12 +7,13 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from django.db.models import Max, Q, QuerySet
-from django.utils.translation import get_language
 from pydantic import Field
 
+from placo.domain.catalogue import Text
 from placo.domain.lifecycle import RunKind
-from placo.platforms.models import Membership, Platform, Request, Run, Step, User
-from placo.web.api.schemas import In, Out
+from placo.domain.plan import PlannedMachine
+from placo.platforms.models import Machine, Membership, Platform, Request, Run, Step, User
+from placo.web.api.schemas import In, Out, say
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -112,6 +113,32 @@ class MachineOut(Out):
     address: str
     host: str
     answer: str = Field(description="What the health probe last heard.")
+    way: str = Field(
+        description="How it came to life: warm (resumed from a template), cold (booted); empty before that is decided.",
+        examples=["warm"],
+    )
+    way_reason: str = Field(
+        description="Why it was booted: making, broken, failed, impossible, off, memory or fell-back."
+    )
+    way_detail: str = Field(description="More of that, for administrators.")
+    took_s: float | None = Field(
+        description="Seconds from its first step to its first answer.", examples=[2.3]
+    )
+
+
+def _machine_out(planned: PlannedMachine, row: Machine | None, host: str, *, details: bool) -> MachineOut:
+    return MachineOut(
+        name=planned.name,
+        title=say(Text(planned.title_en, planned.title_fr)),
+        state=row.state if row else "planned",
+        address=planned.address,
+        host=host,
+        answer=row.answer if row else "",
+        way=row.way if row else "",
+        way_reason=row.way_reason if row else "",
+        way_detail=row.way_detail if row and details else "",
+        took_s=row.took_s if row else None,
+    )
 
 
 class EndpointOut(Out):
@@ -146,9 +173,9 @@ def with_run(platforms: QuerySet[Platform]) -> QuerySet[Platform]:
     )
 
 
-def platform_out(platform: Platform, *, managed: bool) -> PlatformOut:
-    """`platform` comes from `with_run`; who does not manage it is not told its run."""
-    plan, french = platform.plan, (get_language() or "en").startswith("fr")
+def platform_out(platform: Platform, *, managed: bool, details: bool = False) -> PlatformOut:
+    """`platform` comes from `with_run`; who does not manage it is not told its run; `details` are for administrators."""
+    plan = platform.plan
     rows = {machine.name: machine for machine in platform.machines.all()}
     return PlatformOut(
         slug=platform.slug,
@@ -162,19 +189,11 @@ def platform_out(platform: Platform, *, managed: bool) -> PlatformOut:
         expires_on=platform.expires_on,
         run_id=getattr(platform, "latest_run", None) if managed else None,
         machines=[
-            MachineOut(
-                name=m.name,
-                title=m.title_fr if french else m.title_en,
-                state=rows[m.name].state if m.name in rows else "planned",
-                address=m.address,
-                host=platform.host.name,
-                answer=rows[m.name].answer if m.name in rows else "",
-            )
-            for m in plan.machines
+            _machine_out(m, rows.get(m.name), platform.host.name, details=details) for m in plan.machines
         ],
         endpoints=[
             EndpointOut(
-                service=e.service, title=e.title_fr if french else e.title_en, protocol=e.protocol, url=e.url
+                service=e.service, title=say(Text(e.title_en, e.title_fr)), protocol=e.protocol, url=e.url
             )
             for e in plan.endpoints
         ],

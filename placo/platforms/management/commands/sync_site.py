@@ -26,16 +26,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         site = wiring.site()
         for host in site.hosts:
+            settings = {
+                "uri": host.uri,
+                "hypervisor": host.hypervisor,
+                "storage_pool": host.storage_pool,
+                "domain_type": host.domain_type,
+                "resumes_at_once": host.resumes_at_once,
+            }
+            # Whether it has templates is an administrator's choice once the host is known.
             Host.objects.update_or_create(
-                name=host.name,
-                defaults={
-                    "uri": host.uri,
-                    "hypervisor": host.hypervisor,
-                    "storage_pool": host.storage_pool,
-                    "domain_type": host.domain_type,
-                    "warm": host.warm,
-                    "resumes_at_once": host.resumes_at_once,
-                },
+                name=host.name, defaults=settings, create_defaults={**settings, "warm": host.warm}
             )
         for project in site.projects:
             quota = {
