@@ -2,6 +2,7 @@
 
 world.finish(run_id)      do what the workers would do until the run has ended or waits for a decision
 world.audit(slug)         what there is of a platform, everywhere
+world.warm()              templates on all hosts; without them machines come up cold
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeProb
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.faults import Faults
 from placo.drivers.ports import ImageFiles, Person, Rejected
-from placo.platforms.models import Platform, Run, Step
-from placo.services import audit, engine, runs
+from placo.platforms.models import Host, Platform, Run, Step
+from placo.services import audit, engine, runs, templates
 
 PEOPLE = (
     Person("ada", "Ada Lovelace", "ada@example.org"),
@@ -80,6 +81,15 @@ class World:
         )
         found |= dict.fromkeys(("ensure_platform", "ensure_machine_account"), self.directory.faults)
         return found | {"ensure_site": self.edge.faults, "issue": self.authority.faults}
+
+    def warm(self) -> None:
+        """Templates on all hosts, so that platforms come up warm from now on."""
+        for host in Host.objects.all():
+            templates.keep_templates(host.pk)
+
+    def host_of(self, platform: Platform) -> FakeHypervisor:
+        """Where a platform lives."""
+        return self.hosts[platform.host.name]
 
     def let_time_pass(self, run_id: int) -> None:
         """All waits of a run are over."""

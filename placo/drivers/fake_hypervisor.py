@@ -6,17 +6,17 @@ and the real bytes of uploads and seeds.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from placo.drivers import volumes
+from placo.drivers.fake_storage import FakePool, Shelf
+from placo.drivers.fake_templates import FakeTemplates, link_of
 from placo.drivers.faults import Faults
 from placo.drivers.ports import (
     DomainInfo,
@@ -28,128 +28,19 @@ from placo.drivers.ports import (
     NetworkSpec,
     Power,
     Rejected,
+    TemplateSpec,
+    TemplateState,
 )
-
-_CHUNK = 256 * 1024
-_QCOW2 = b"QFI\xfb"
-
-
-class _Shelf:
-    """JSON objects in a folder, by name, safe between threads and processes inside `locked`."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._thread_lock = threading.RLock()
-        self._depth = 0
-        directory.mkdir(parents=True, exist_ok=True)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        with self._thread_lock:
-            if self._depth:  # flock would wait for ourselves
-                yield
-                return
-            with (self._directory / ".lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                self._depth += 1
-                try:
-                    yield
-                finally:
-                    self._depth -= 1
-
-    def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        path = self.path(kind, name)
-        return json.loads(path.read_text()) if path.exists() else None
-
-    def put(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
-        path = self.path(kind, name)
-        path.parent.mkdir(exist_ok=True)
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(value))
-        draft.replace(path)
-
-    def drop(self, kind: str, name: str) -> None:
-        self.path(kind, name).unlink(missing_ok=True)
-
-    def all(self, kind: str) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text()) for path in sorted((self._directory / kind).glob("*.json"))]
-
-    def path(self, kind: str, name: str, ending: str = "json") -> Path:
-        return self._directory / kind / f"{name}.{ending}"
-
-
-class _FakePool:
-    """Implements `placo.drivers.volumes.VolumeStore`: a JSON file and a file of bytes each."""
-
-    def __init__(self, name: str, shelf: _Shelf, faults: Faults, delays: Mapping[str, float]) -> None:
-        self.name, self.key = name, str(shelf.path("volumes", ""))
-        self._shelf, self._faults, self._delays = shelf, faults, delays
-
-    def find(self, volume: str) -> volumes.VolumeState | None:
-        with self._shelf.locked():
-            found = self._shelf.get("volumes", volume)
-            if found is None:
-                return None
-            state = volumes.VolumeState(**found["state"])
-            if state.format == "raw" and self.read(volume, len(_QCOW2)) == _QCOW2:
-                state = volumes.VolumeState(state.capacity, "qcow2", state.path, None)  # as hosts find out
-            return state
-
-    def create(
-        self, volume: str, capacity: int, format: str, backing_path: str | None = None
-    ) -> volumes.VolumeState:
-        with self._shelf.locked():
-            existing = self.find(volume)
-            if existing is not None:
-                return existing
-            state = volumes.VolumeState(capacity, format, f"/fake/{volume}", backing_path)
-            self._shelf.put("volumes", volume, {"name": volume, "state": asdict(state)})
-            with self._bytes(volume).open("wb") as file:
-                if format == "raw":
-                    file.truncate(capacity)
-                else:
-                    file.write(_QCOW2)
-            return state
-
-    def resize(self, volume: str, capacity: int) -> None:
-        with self._shelf.locked():
-            found = self._shelf.get("volumes", volume)
-            if found is None:
-                raise DriverError(f"{self.name}: there is no volume {volume}")
-            self._shelf.put("volumes", volume, {**found, "state": {**found["state"], "capacity": capacity}})
-
-    def delete(self, volume: str) -> None:
-        with self._shelf.locked():
-            self._shelf.drop("volumes", volume)
-            self._bytes(volume).unlink(missing_ok=True)
-
-    def read(self, volume: str, length: int) -> bytes:
-        with self._bytes(volume).open("rb") as file:
-            return file.read(length)
-
-    def write(self, volume: str, source: BinaryIO, start: int, stop: int) -> None:
-        with self._bytes(volume).open("rb+") as file:
-            for position in range(start, stop, _CHUNK):
-                self._faults.check("upload")
-                time.sleep(self._delays.get("upload", 0))
-                source.seek(position)
-                file.seek(position)
-                file.write(source.read(min(_CHUNK, stop - position)))
-                file.flush()
-
-    def require(self, volume: str) -> None:
-        if self._shelf.get("volumes", volume) is None:
-            raise DriverError(f"{self.name}: there is no volume {volume}")
-
-    def _bytes(self, volume: str) -> Path:
-        return self._shelf.path("volumes", volume, "bytes")
 
 
 class FakeHypervisor:
     """Implements `placo.drivers.ports.Hypervisor` in `directory`.
 
     `faults` makes operations fail (also ``upload``, checked for each piece of an image), `delays` makes them take so
-    many seconds. Guests in `deaf_guests` (domain uuids) neither shut down nor let go of their seed.
+    many seconds. Guests in `deaf_guests` (domain uuids) neither shut down nor let go of their seed; what a resumed one
+    does with its settings is in `templates`, and so are faults in the middle of making and resuming.
+
+    `version` is the hypervisor's, on which templates depend; `no_templates` says why there can be none, if so.
     """
 
     def __init__(
@@ -159,8 +50,12 @@ class FakeHypervisor:
         self.faults = Faults(name)
         self.delays: dict[str, float] = dict(delays or {})
         self.deaf_guests: set[str] = set()
-        self._shelf = _Shelf(directory)
-        self._pool = _FakePool(name, self._shelf, self.faults, self.delays)
+        self.version = "fake 1.0.0"
+        self.memory_free_mib = 16 * 1024
+        self.no_templates = ""
+        self._shelf = Shelf(directory)
+        self._pool = FakePool(name, self._shelf, self.faults, self.delays)
+        self.templates = FakeTemplates(name, self._shelf, self._pool, self.faults)
 
     @contextmanager
     def _operation(self, operation: str) -> Iterator[None]:
@@ -178,10 +73,10 @@ class FakeHypervisor:
         self._begin("status")
         return HostStatus(
             hypervisor="kvm",
-            version="fake 1.0.0",
+            version=self.version,
             vcpus=8,
             memory_mib=32 * 1024,
-            memory_free_mib=16 * 1024,
+            memory_free_mib=self.memory_free_mib,
             disk_gib=1000,
             disk_free_gib=800,
             nwfilter=True,
@@ -209,7 +104,9 @@ class FakeHypervisor:
         """Somebody else's domain, as an administrator makes them by hand."""
         with self._shelf.locked():
             spec = {"name": name, "uuid": uuid, "platform_uuid": None}
-            self._put_domain({"spec": spec, "power": Power.STOPPED, "autostart": False, "live_seed": None})
+            self._put_domain(
+                {"spec": spec, "power": Power.STOPPED, "autostart": False, "live_seed": None, "live": None}
+            )
 
     # --- networks ----------------------------------------------------------------------------------------------------
 
@@ -284,7 +181,7 @@ class FakeHypervisor:
             if spec.seed_volume is not None:
                 self._pool.require(spec.seed_volume)
             found = self._shelf.get("domains", spec.uuid)
-            new = {"power": Power.STOPPED, "autostart": False, "live_seed": None}
+            new = {"power": Power.STOPPED, "autostart": False, "live_seed": None, "live": None}
             self._put_domain({**(found or new), "spec": asdict(spec)})
 
     def start_domain(self, uuid: str) -> None:
@@ -297,6 +194,8 @@ class FakeHypervisor:
                 self._pool.require(domain["spec"]["data_volume"])
                 if self._shelf.get("networks", domain["spec"]["network"]) is None:
                     raise DriverError(f"{self.name}: there is no network {domain['spec']['network']}")
+                for volume in ("system_volume", "data_volume"):
+                    self._pool.write_as_guest(domain["spec"][volume])
                 domain["live_seed"] = domain["spec"]["seed_volume"]
             self._put_domain({**domain, "power": Power.RUNNING, "autostart": True})
 
@@ -315,7 +214,7 @@ class FakeHypervisor:
             if domain is None:
                 return Power.MISSING
             if uuid not in self.deaf_guests:
-                domain["power"] = Power.STOPPED
+                domain |= {"power": Power.STOPPED, "live": None}
             self._put_domain({**domain, "autostart": False})
             return Power(domain["power"])
 
@@ -323,7 +222,7 @@ class FakeHypervisor:
         with self._operation("kill_domain"):
             domain = self._shelf.get("domains", uuid)
             if domain is not None:
-                self._put_domain({**domain, "power": Power.STOPPED, "autostart": False})
+                self._put_domain({**domain, "power": Power.STOPPED, "autostart": False, "live": None})
 
     def power(self, uuid: str) -> Power:
         with self._operation("power"):
@@ -346,3 +245,55 @@ class FakeHypervisor:
     def remove_domain(self, uuid: str) -> None:
         with self._operation("remove_domain"):
             self._shelf.drop("domains", uuid)
+
+    def link(self, uuid: str) -> str:
+        """``up`` or ``down``, of a running domain's NIC; empty when it has none. For assertions."""
+        domain = self._shelf.get("domains", uuid)
+        if domain is None or domain["power"] == Power.STOPPED:
+            return ""
+        return "up" if domain["live"] is None else link_of(domain["live"])
+
+    def live_xml(self, uuid: str) -> str | None:
+        """What a resumed domain runs as; None for one that booted, or does not run. For assertions."""
+        domain = self._shelf.get("domains", uuid)
+        return None if domain is None else domain["live"]
+
+    # --- templates: placo/drivers/fake_templates.py ------------------------------------------------------------------
+
+    def template_key(self, spec: TemplateSpec) -> str:
+        self._begin("template_key")
+        if self.no_templates:
+            raise Rejected(f"{self.name}: {self.no_templates}")
+        return self.templates.key_for(spec, self.version)
+
+    def ensure_template(self, name: str, spec: TemplateSpec) -> None:
+        with self._operation("ensure_template"):
+            self.templates.ensure(name, spec)
+
+    def template(self, name: str) -> TemplateState | None:
+        with self._operation("template"):
+            return self.templates.state(name)
+
+    def remove_templates(self, image_prefix: str, keep: Iterable[str]) -> list[str]:
+        with self._operation("remove_templates"):
+            return self.templates.remove_all(image_prefix, keep)
+
+    def ensure_clone_disk(self, volume: str, template: str, size_gib: int) -> None:
+        with self._operation("ensure_clone_disk"):
+            self.templates.clone_disk(volume, template, size_gib)
+
+    def ensure_clone_data(self, volume: str, template: str) -> None:
+        with self._operation("ensure_clone_data"):
+            self.templates.clone_data(volume, template)
+
+    def ensure_clone_memory(self, volume: str, template: str, spec: DomainSpec) -> None:
+        with self._operation("ensure_clone_memory"):
+            self.templates.clone_memory(volume, template, spec)
+
+    def resume_clone(self, spec: DomainSpec, memory_volume: str) -> None:
+        with self._operation("resume_clone"):
+            self.templates.resume(spec, memory_volume)
+
+    def personalise(self, spec: DomainSpec, archive: bytes, patience_s: float) -> bool:
+        with self._operation("personalise"):
+            return self.templates.personalise(spec, archive, patience_s)

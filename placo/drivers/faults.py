@@ -18,9 +18,9 @@ class Faults:
         self.name = name
         self.unreachable = False
         self._lock = threading.Lock()
-        self._coming: dict[str, list[Exception]] = defaultdict(list)
+        self._coming: dict[str, list[BaseException]] = defaultdict(list)
 
-    def fail_next(self, operation: str, error: Exception, times: int = 1) -> None:
+    def fail_next(self, operation: str, error: BaseException, times: int = 1) -> None:
         """The next `times` calls of `operation` raise `error`; what was asked before comes first."""
         with self._lock:
             self._coming[operation].extend([error] * times)
