@@ -51,7 +51,7 @@ class Policy:
 
 WARM_TRIES = 2
 """How often resuming is tried before a machine boots instead."""
-WAY_ACTIONS = ("system-disk", "seed", "domain", "memory", "power", "personalise")
+WAY_ACTIONS = ("system-disk", "data-volume", "seed", "domain", "memory", "power", "personalise")
 """What is done again, the other way, when a machine that cannot be resumed is booted."""
 
 POLICIES: dict[str, Policy] = {

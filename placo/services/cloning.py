@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.db import connection
+from django.utils import timezone
 
 from placo.domain.saga import WARM_TRIES
 from placo.drivers.ports import DriverError, Power, Rejected, Unavailable
@@ -23,6 +24,8 @@ log = logging.getLogger("placo.cloning")
 _SLOTS = 0x70726573  # "pres": the advisory locks that bound how many clones a host resumes at once
 PERSONALISE_PATIENCE_S = 4
 """How long one step waits for a guest to take its settings, before it lets other work go first."""
+PERSONALISE_LIMIT_S = 45
+"""A guest that has not taken them by then never will. Less than the step's deadline: the machine boots then."""
 
 
 def way_up(work: Work) -> Answer:
@@ -61,11 +64,11 @@ def _warm_or_cold(work: Work, warm: Callable[[str], Answer], cold: Callable[[], 
 
 
 def _take_away(work: Work) -> None:
-    """What a clone left that never had an identity; its data volume, which it never wrote to, is used again."""
+    """What a clone left that nobody ever used. It may have begun to fill its data volume."""
     m = work.machine
     work.host.remove_domain(m.uuid)
-    work.host.remove_volume(m.memory_volume)
-    work.host.remove_volume(m.system_volume)
+    for volume in (m.memory_volume, m.system_volume, m.data_volume):
+        work.host.remove_volume(volume)
 
 
 def system_disk_up(work: Work) -> Answer:
@@ -170,6 +173,9 @@ def personalise_up(work: Work) -> Answer:
     def warm(_template: str) -> Answer:
         archive = seeds.archive(work.plan, m)
         if not work.host.personalise(work.domain(seed=False), archive, PERSONALISE_PATIENCE_S):
+            started = work.step.started_at
+            if started and (timezone.now() - started).total_seconds() > PERSONALISE_LIMIT_S:
+                raise DriverError(f"{m.domain} did not take its settings within {PERSONALISE_LIMIT_S} s")
             return NotYet(0.2, "the machine is taking its settings")
         work.host.remove_volume(m.memory_volume)
         return Done()
