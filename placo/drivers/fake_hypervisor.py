@@ -158,6 +158,15 @@ class FakeHypervisor:
         """All bytes of a volume, for assertions."""
         return self._pool.read(volume, -1)
 
+    def backing(self, volume: str) -> str | None:
+        """The volume that this one is an overlay of, for assertions."""
+        state = self._pool.find(volume)
+        return None if state is None or state.backing_path is None else Path(state.backing_path).name
+
+    def was_written(self, volume: str) -> bool:
+        """Whether a guest ever had it, for assertions."""
+        return self._pool.was_written(volume)
+
     # --- domains -----------------------------------------------------------------------------------------------------
 
     def _put_domain(self, domain: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "fake":
         host = FakeHost(tmp_path / "host")
     else:
-        host = LibvirtHost(request.getfixturevalue("site")["hosts"][0], tmp_path)
+        host = LibvirtHost(request.getfixturevalue("site"), 0, tmp_path)
     made = World(host, tmp_path)
     yield made
     made.clear()

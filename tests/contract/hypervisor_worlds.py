@@ -17,7 +17,9 @@ from typing import Any, Protocol
 
 from lxml import etree
 
+from placo.domain.catalogue import load_catalogue
 from placo.drivers.fake_hypervisor import FakeHypervisor
+from placo.drivers.images import ImageCache
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.ports import DomainSpec, Hypervisor, ImageFiles, Lease, NetworkSpec
 
@@ -51,6 +53,23 @@ class Host(Protocol):
 
     def deafen(self, domain_uuid: str) -> None:
         """Its guest shall not react to anything."""
+
+    def updated(self) -> Hypervisor:
+        """A driver of the same host with something changed on which saved memory depends."""
+
+    def template_image(self) -> tuple[ImageFiles, int] | None:
+        """An image of which templates can be made, and the MiB that it needs; None if any image is one."""
+
+    def live_xml(self, domain_uuid: str) -> str:
+        """What a running domain runs as."""
+
+    def copy(self, volume: str, new: str) -> None: ...
+
+    def overwrite(self, volume: str, offset: int, data: bytes) -> None: ...
+
+    def truncate(self, volume: str, length: int) -> None: ...
+
+    def length(self, volume: str) -> int: ...
 
 
 class FakeHost:
@@ -107,11 +126,41 @@ class FakeHost:
     def deafen(self, domain_uuid: str) -> None:
         self.hypervisor.deaf_guests.add(domain_uuid)
 
+    def updated(self) -> Hypervisor:
+        other = FakeHypervisor(self._directory)
+        other.version += "-1"
+        return other
+
+    def template_image(self) -> None:
+        return None
+
+    def live_xml(self, domain_uuid: str) -> str:
+        return self.hypervisor.live_xml(domain_uuid) or ""
+
+    def _bytes(self, volume: str) -> Path:
+        return self._directory / "volumes" / f"{volume}.bytes"
+
+    def copy(self, volume: str, new: str) -> None:
+        self.hypervisor.ensure_content(new, self._bytes(volume).read_bytes())
+
+    def overwrite(self, volume: str, offset: int, data: bytes) -> None:
+        with self._bytes(volume).open("rb+") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def truncate(self, volume: str, length: int) -> None:
+        os.truncate(self._bytes(volume), length)
+
+    def length(self, volume: str) -> int:
+        return self._bytes(volume).stat().st_size
+
 
 class LibvirtHost:
-    """The first host of the site configuration, seen with virsh."""
+    """A host of the site configuration, seen with virsh."""
 
-    def __init__(self, entry: dict[str, Any], scratch: Path) -> None:
+    def __init__(self, site: dict[str, Any], number: int, scratch: Path) -> None:
+        entry = site["hosts"][number]
+        self._site, self._entry = site["site"], entry
         self._uri, self._pool, self._scratch = entry["uri"], entry["storage_pool"], scratch
         self.hypervisor = LibvirtHypervisor(
             entry["name"], self._uri, storage_pool=self._pool, domain_type=entry["domain_type"]
@@ -181,6 +230,46 @@ class LibvirtHost:
 
     def deafen(self, domain_uuid: str) -> None:
         """Nothing to do: the kernel of these tests only halts."""
+
+    def updated(self) -> Hypervisor:
+        """With another processor model: its version cannot be changed."""
+        return LibvirtHypervisor(
+            "updated",
+            self._uri,
+            storage_pool=self._pool,
+            domain_type=self._entry["domain_type"],
+            cpu="qemu64",
+        )
+
+    def template_image(self) -> tuple[ImageFiles, int]:
+        catalogue = load_catalogue(Path(self._site["catalogue"]))
+        cache = ImageCache(Path(self._site["image_cache"]), catalogue)
+        return cache.files(cache.name_for("www")), catalogue.machines["www"].memory_mib
+
+    def live_xml(self, domain_uuid: str) -> str:
+        return self.virsh("dumpxml", domain_uuid)
+
+    def copy(self, volume: str, new: str) -> None:
+        self._put(new, self.content(volume))
+
+    def overwrite(self, volume: str, offset: int, data: bytes) -> None:
+        source = self._scratch / "uploaded"
+        source.write_bytes(data)
+        place = ["--offset", str(offset), "--length", str(len(data))]
+        self.virsh("vol-upload", "--pool", self._pool, volume, str(source), *place)
+
+    def truncate(self, volume: str, length: int) -> None:
+        content = self.content(volume)[:length]
+        self.virsh("vol-delete", "--pool", self._pool, volume)
+        self._put(volume, content)
+
+    def _put(self, volume: str, content: bytes) -> None:
+        """Made empty and written: what libvirt clones or resizes gets a length of whole blocks."""
+        self.virsh("vol-create-as", self._pool, volume, "0", "--format", "raw")
+        self.overwrite(volume, 0, content)
+
+    def length(self, volume: str) -> int:
+        return self.capacity(volume)
 
 
 class World:

@@ -62,7 +62,8 @@ def test_a_machine_is_defined_before_it_is_started_and_probed() -> None:
 
 
 def test_retirement_is_creation_in_reverse() -> None:
-    made = [s for s in saga.create_steps(IMAGES) if s.action not in ("image", "health", "seed-release")]
+    nothing_left = ("image", "way", "personalise", "health", "seed-release")
+    made = [s for s in saga.create_steps(IMAGES) if s.action not in nothing_left]
     gone = saga.retire_steps(IMAGES)
     assert {s.id for s in gone} == {s.id for s in made}
     assert {s.verb for s in gone} == {Verb.REMOVE}
@@ -81,8 +82,36 @@ def test_images_are_shared_and_stay() -> None:
 
 def test_independent_machines_are_due_together() -> None:
     steps = saga.create_steps(IMAGES)
-    due = saga.due(RunState.RUNNING, by_id(steps), dict.fromkeys(by_id(steps), StepState.PENDING))
-    assert {"network", "directory", "data-volume:www", "data-volume:svn"} <= set(due)
+    states = dict.fromkeys(by_id(steps), StepState.PENDING)
+    states |= dict.fromkeys((s.id for s in steps if s.action in ("image", "way")), StepState.DONE)
+    due = saga.due(RunState.RUNNING, by_id(steps), states)
+    assert {"network", "directory", "data-volume:www", "data-volume:svn", "system-disk:www"} <= set(due)
+
+
+def test_what_is_done_again_the_other_way_depends_on_nothing_that_is_not() -> None:
+    """Between two steps of a machine's way there is none that would keep what the first one made of it."""
+    specs = by_id(saga.create_steps(IMAGES))
+    for step in specs.values():
+        if step.action in saga.WAY_ACTIONS or step.action in ("health", "seed-release"):
+            continue
+        assert not [need for need in step.needs if specs[need].action in saga.WAY_ACTIONS], step.id
+
+
+def test_a_machine_is_resumed_after_all_that_it_needs() -> None:
+    done = order_of(saga.create_steps(IMAGES))
+    for name, image in IMAGES.items():
+        for first, then in (
+            (f"image:{image}", f"way:{name}"),
+            (f"way:{name}", f"system-disk:{name}"),
+            (f"system-disk:{name}", f"memory:{name}"),
+            (f"memory:{name}", f"power:{name}"),
+            (f"domain:{name}", f"power:{name}"),
+            ("network", f"power:{name}"),
+            (f"account:{name}", f"personalise:{name}"),
+            (f"power:{name}", f"personalise:{name}"),
+            (f"personalise:{name}", f"health:{name}"),
+        ):
+            assert done.index(first) < done.index(then), (first, then)
 
 
 @given(st.data())
