@@ -116,6 +116,19 @@ def replan(number: RequestId, json: Json = False) -> None:
     present(portal()("POST", "requests", number, "replan"), json, show.request)
 
 
+# --- hosts ---
+
+
+@app.command()
+def warm(
+    host: Annotated[str, typer.Argument(help="The name of a host.")],
+    on: Annotated[bool, typer.Option("--on/--off", help="Resume new machines from templates, or boot them.")],
+    json: Json = False,
+) -> None:
+    """Turn the templates of a host on or off (administrators)."""
+    present(portal()("POST", "hosts", host, "warm", on=on), json, lambda f: show.hosts([f]))
+
+
 # --- people ---
 
 

@@ -32,18 +32,8 @@ def projects(json: Json = False) -> None:
 
 @app.command()
 def hosts(json: Json = False) -> None:
-    """The hosts of the site (administrators)."""
-    columns = (
-        "name",
-        "hypervisor",
-        "enabled",
-        "reachable",
-        "version",
-        "memory_mib",
-        "disk_free_gib",
-        "platforms",
-    )
-    present(portal()("GET", "hosts"), json, lambda f: show.rows("", columns, f))
+    """The hosts of the site and their templates (administrators)."""
+    present(portal()("GET", "hosts"), json, show.hosts)
 
 
 @app.command()

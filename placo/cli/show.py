@@ -17,6 +17,7 @@ COLOURS = {
     "done": "green",
     "active": "green",
     "answering": "green",
+    "broken": "red",
     "approved": "green",
     "failed": "red",
     "stuck": "red bold",
@@ -126,8 +127,34 @@ def platform(found: Mapping[str, Any]) -> None:
     """A platform, its machines and addresses."""
     names = ("state", "title", "project", "services", "host", "expires_on", "run_id")
     facts(f"Platform {found['slug']}", {name: found[name] for name in names})
-    rows("", ("name", "state", "address", "host", "answer"), found["machines"])
+    machines = [{**machine, "way": way(machine)} for machine in found["machines"]]
+    rows("", ("name", "state", "address", "host", "way", "answer"), machines)
     rows("", ("service", "title", "url"), found["endpoints"])
+
+
+def way(machine: Mapping[str, Any]) -> str:
+    """How a machine came to life: "warm, 2.3 s", "cold (making), 21.4 s"."""
+    name = f"{machine['way']} ({machine['way_reason']})" if machine["way_reason"] else machine["way"]
+    took = machine["took_s"]
+    return f"{name}, {took:.1f} s" if name and took is not None else str(name)
+
+
+def hosts(found: Iterable[Mapping[str, Any]]) -> None:
+    """Hosts, and the templates of each."""
+    found = list(found)
+    columns = ("name", "hypervisor", "enabled", "reachable", "version", "memory_mib", "disk_free_gib")
+    rows("", (*columns, "platforms", "warm"), found)
+    templates = [
+        {
+            **template,
+            "host": host["name"],
+            "made in": None if template["seconds"] is None else f"{template['seconds']:.0f} s",
+            "disk": f"{(template['memory_bytes'] + template['disk_bytes']) / 2**20:.0f} MiB",
+        }
+        for host in found
+        for template in host["templates"]
+    ]
+    rows("", ("host", "image", "state", "made in", "disk", "reason"), templates)
 
 
 def run(found: Mapping[str, Any]) -> None:

@@ -92,6 +92,11 @@ class TemplateView:
         return (self.row.reason if self.row else "") or self.broken_why
 
     @property
+    def disk_taken(self) -> int:
+        """Bytes of the host's disk."""
+        return self.row.memory_bytes + self.row.disk_bytes if self.row else 0
+
+    @property
     def since(self) -> datetime | None:
         """Since when it is in trouble; for how long it is ready, being made or not possible."""
         if self.trouble and self.broken_at:

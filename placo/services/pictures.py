@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from placo import wiring
 from placo.domain.catalogue import Text
@@ -151,7 +151,7 @@ def runs_of(platform: Platform) -> QuerySet[Run]:
 def audit_of(platform: Platform) -> QuerySet[AuditEvent]:
     """Who did what to this platform, not to another one of that name. Changes of members are told once, as deeds."""
     rows = AuditEvent.objects.filter(subject=platform.slug, at__gte=platform.created_at).exclude(
-        verb="run.member"
+        Q(verb="run.member") | Q(verb__startswith="host.")
     )
     successor = Platform.objects.filter(slug=platform.slug, pk__gt=platform.pk).order_by("pk").first()
     return rows.filter(at__lt=successor.created_at) if successor else rows

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
 from placo.domain.catalogue import Text
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
-from placo.platforms.models import JournalEntry, Run, Step, User
+from placo.platforms.models import JournalEntry, Machine, Run, Step, User
 from placo.services import access
 from placo.services.runs import UNWINDABLE, skippable
 from placo.services.selectors import Address, addresses_of
@@ -26,11 +26,15 @@ HISTORY = 20
 
 @dataclass(frozen=True)
 class Lane:
-    """The steps of one machine; `name` is empty for what concerns the whole platform."""
+    """The steps of one machine; `name` is empty for what concerns the whole platform.
+
+    `machine` is what is known of it, where this run brings it to life.
+    """
 
     name: str
     title: Text | None
     steps: tuple[Step, ...]
+    machine: Machine | None = None
 
     @property
     def over(self) -> bool:
@@ -58,6 +62,19 @@ class Progress:
     can_skip: bool
     can_undo: bool
     addresses: tuple[Address, ...]
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """How the machines that this run brings to life come up, as far as that is decided."""
+        return {lane.name: lane.machine.way for lane in self.lanes if lane.machine and lane.machine.way}
+
+    @property
+    def pace(self) -> str:
+        """How the slowest machine of this run comes up; empty while one is undecided, and where nothing is made."""
+        ways = {lane.machine.way for lane in self.lanes if lane.machine}
+        if Machine.COLD in ways:
+            return Machine.COLD
+        return Machine.WARM if ways == {Machine.WARM} else ""
 
     @property
     def elapsed_s(self) -> float:
@@ -113,19 +130,24 @@ def _lanes(run: Run, steps: list[Step]) -> tuple[Lane, ...]:
     titles = {m.name: Text(m.title_en, m.title_fr) for m in plan.machines}
     shared = [step for step in steps if step.target not in titles]
     lanes = [Lane("", None, tuple(shared))] if shared else []
+    created = run.kind == RunKind.CREATE.value
+    rows = {machine.name: machine for machine in run.platform.machines.all()} if created else {}
     for name, title in titles.items():
         own = tuple(step for step in steps if step.target == name)
         if own:
-            lanes.append(Lane(name, title, own))
+            lanes.append(Lane(name, title, own, rows.get(name)))
     return tuple(lanes)
 
 
-def usual_seconds(run: Run) -> float | None:
-    """The median duration of the latest finished runs of the same kind and size; None before there is one."""
+def usual_seconds(run: Run, pace: str = "") -> float | None:
+    """The median duration of the latest finished runs of the same kind, size and pace; None before there is one."""
     size = run.steps.count()
     earlier = Run.objects.filter(kind=run.kind, state=RunState.DONE.value, ended_at__isnull=False).exclude(
         pk=run.pk
     )
+    booted = Machine.objects.filter(platform=OuterRef("platform")).exclude(way=Machine.WARM)
+    if pace:
+        earlier = earlier.filter(Exists(booted) if pace == Machine.COLD else ~Exists(booted))
     rows = (
         earlier.annotate(size=Count("steps"))
         .filter(size=size)

@@ -137,11 +137,17 @@ class Viewer:
     def __init__(self, user: User, run_id: int, language: str, token: str) -> None:
         self.user, self.run_id, self.language, self.token = user, run_id, language, token
         self.usual: float | None = None
+        self.pace = ""
         self.sent: dict[str, str] = {}
 
     def first(self) -> None:
-        """What stays the same while the run goes on; raises what the person may not see."""
-        self.usual = progress.usual_seconds(progress.progress(acting_user=self.user, run_id=self.run_id).run)
+        """What seldom changes while the run goes on; raises what the person may not see."""
+        self._expect(progress.progress(acting_user=self.user, run_id=self.run_id))
+
+    def _expect(self, view: progress.Progress) -> None:
+        """How long such runs take."""
+        self.pace = view.pace
+        self.usual = progress.usual_seconds(view.run, view.pace)
 
     def render(self) -> tuple[int, bool, list[str]]:
         """The version, whether the run has ended, and the messages to send."""
@@ -149,6 +155,8 @@ class Viewer:
         if not self.user.is_active:
             raise NotFound
         view = progress.progress(acting_user=self.user, run_id=self.run_id)
+        if view.pace != self.pace:
+            self._expect(view)
         context: dict[str, Any] = {
             "view": view,
             "run": view.run,

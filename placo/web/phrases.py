@@ -1,4 +1,4 @@
-"""The words for states, steps, runs and deeds: one place, so that screens agree."""
+"""The words for states, ways of coming up, runs and deeds: one place, so that screens agree. Steps: step_words.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from placo.domain.lifecycle import RunKind, RunState
-from placo.domain.saga import Verb
+from placo.platforms.models import Machine, Template
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ LOOKS: dict[str, Look] = {
     "undoing": Look("orange", "arrow-back-up", gettext_lazy("being undone")),
     "unwinding": Look("orange", "arrow-back-up", gettext_lazy("being undone")),
     "undone": Look("secondary", "arrow-back-up", gettext_lazy("undone")),
+    # templates of hosts
+    "making": Look("azure", "loader-2", gettext_lazy("being made"), _BUSY),
+    "broken": Look("red", "alert-triangle", gettext_lazy("damaged")),
+    "impossible": Look("secondary", "circle-off", gettext_lazy("not possible here")),
+    "warm-on": Look("green", "circle-check", gettext_lazy("turned on")),
+    "warm-off": Look("secondary", "circle-off", gettext_lazy("turned off")),
     # people and hosts
     "member": Look("green", "circle-check", gettext_lazy("member")),
     "adding": Look("azure", "loader-2", gettext_lazy("being added…"), _BUSY),
@@ -81,150 +87,35 @@ def look(state: str) -> Look:
     return LOOKS.get(state, Look("secondary", "help-circle", state))
 
 
-@dataclass(frozen=True)
-class StepWords:
-    """A step in words: its noun, what is being done, what is being undone, what its failure means."""
-
-    noun: object
-    doing: object
-    undoing: object
-    meaning: object
-
-
-_HOST = gettext_lazy("The host may be busy, full or unreachable.")
-_DIRECTORY = gettext_lazy("The directory may be unreachable or may have refused the entry.")
-STEPS: dict[str, StepWords] = {
-    "network": StepWords(
-        gettext_lazy("network"),
-        gettext_lazy("Making the platform's own network"),
-        gettext_lazy("Removing the network"),
-        _HOST,
-    ),
-    "directory": StepWords(
-        gettext_lazy("directory"),
-        gettext_lazy("Making room in the directory"),
-        gettext_lazy("Clearing the directory"),
-        _DIRECTORY,
-    ),
-    "image": StepWords(
-        gettext_lazy("image"),
-        gettext_lazy("Bringing the image %(target)s to the host"),
-        gettext_lazy("Letting go of the image"),
-        _HOST,
-    ),
-    "system-disk": StepWords(
-        gettext_lazy("disk"),
-        gettext_lazy("Cloning the disk of %(target)s"),
-        gettext_lazy("Deleting the disk of %(target)s"),
-        _HOST,
-    ),
-    "data-volume": StepWords(
-        gettext_lazy("data"),
-        gettext_lazy("Making the data volume of %(target)s"),
-        gettext_lazy("Deleting the data of %(target)s"),
-        _HOST,
-    ),
-    "account": StepWords(
-        gettext_lazy("account"),
-        gettext_lazy("Giving %(target)s an account in the directory"),
-        gettext_lazy("Closing the account of %(target)s"),
-        _DIRECTORY,
-    ),
-    "seed": StepWords(
-        gettext_lazy("settings"),
-        gettext_lazy("Writing the settings of %(target)s"),
-        gettext_lazy("Removing the settings of %(target)s"),
-        _HOST,
-    ),
-    "domain": StepWords(
-        gettext_lazy("machine"),
-        gettext_lazy("Assembling %(target)s"),
-        gettext_lazy("Taking %(target)s apart"),
-        _HOST,
-    ),
-    "power": StepWords(
-        gettext_lazy("power"),
-        gettext_lazy("Switching %(target)s on"),
-        gettext_lazy("Switching %(target)s off"),
-        _HOST,
-    ),
-    "suspend": StepWords(
-        gettext_lazy("pause"),
-        gettext_lazy("Suspending %(target)s"),
-        gettext_lazy("Having %(target)s go on"),
-        _HOST,
-    ),
-    "edge": StepWords(
-        gettext_lazy("addresses"),
-        gettext_lazy("Opening the public addresses"),
-        gettext_lazy("Closing the public addresses"),
-        gettext_lazy("The edge may have refused the new addresses or their certificate."),
-    ),
-    "health": StepWords(
-        gettext_lazy("answer"),
-        gettext_lazy("Waiting for %(target)s to answer"),
-        gettext_lazy("No longer asking %(target)s"),
-        gettext_lazy("The machine runs, but its service does not answer as it should."),
-    ),
-    "seed-release": StepWords(
-        gettext_lazy("tidying"),
-        gettext_lazy("Destroying the secrets that %(target)s was started with"),
-        gettext_lazy("Nothing to do for %(target)s"),
-        _HOST,
-    ),
-    "member": StepWords(
-        gettext_lazy("membership"),
-        gettext_lazy("Having the directory follow for %(target)s"),
-        gettext_lazy("Taking back the change for %(target)s"),
-        _DIRECTORY,
-    ),
+WAY_REASONS = {
+    Template.MAKING: gettext_lazy("the template of its image was being made"),
+    Template.BROKEN: gettext_lazy("the template of its image was damaged and is made again"),
+    Template.FAILED: gettext_lazy("the template of its image could not be made"),
+    Template.IMPOSSIBLE: gettext_lazy("its host cannot resume such a machine"),
+    Template.OFF: gettext_lazy("templates are turned off on its host"),
+    Template.MEMORY: gettext_lazy("its host was short of memory at that moment"),
+    Template.FELL_BACK: gettext_lazy("resuming it from a template did not work"),
 }
+"""Why a machine was booted: the codes that `Machine.way_reason` holds."""
 
 
-def _words(action: str) -> StepWords:
-    return STEPS.get(action, StepWords(action, action, action, ""))
+def way_reason(code: str) -> str:
+    """Why a machine was booted, in plain words; a code that nobody thought of as it is."""
+    return str(WAY_REASONS.get(code, code))
 
 
-def _target(step: Any) -> str:
-    """What a step is about, without the hash at the end of an image's name."""
-    target = str(step.target)
-    return target.removeprefix("placo-").rpartition("-")[0] or target if step.action == "image" else target
-
-
-def step_word(step: Any) -> str:
-    """What a step is about; which way for power, where one run does both."""
-    if step.action == "power":
-        return _("power off") if step.verb == Verb.REMOVE.value else _("power on")
-    if step.action == "image":
-        return f"{_words(step.action).noun} {_target(step)}"
-    return str(_words(step.action).noun)
-
-
-def sentence(step: Any) -> str:
-    """What is being done while this step is."""
-    verb = Verb(step.verb)
-    if step.state in ("undoing", "undone"):
-        verb = verb.inverse
-    words = _words(step.action)
-    text = words.doing if verb is Verb.ENSURE else words.undoing
-    return str(text) % {"target": _target(step)}
-
-
-def meaning(step: Any) -> str:
-    """What it means that this step failed, for somebody who is no administrator."""
-    return str(_words(step.action).meaning)
-
-
-ENGINE_WORDS = {
-    "the machine is shutting down": gettext_lazy("the machine is shutting down"),
-    "the machine still holds its seed disk": gettext_lazy("the machine still holds its seed disk"),
-    "the wish changed meanwhile": gettext_lazy("the wish changed meanwhile"),
-}
-
-
-def message(text: str) -> str:
-    """A message of the engine in the reader's language; as it is where it is not one of the engine's own."""
-    return str(ENGINE_WORDS.get(text, text))
+def way(machine: Any, took: str) -> str:
+    """How a machine came up, and how long that took; how it is going to, before it has answered; nothing before that."""
+    if not machine or not machine.way:
+        return ""
+    known, reason = machine.took_s is not None, way_reason(machine.way_reason)
+    if machine.way == Machine.WARM:
+        return _("resumed from a template in %(time)s") % {"time": took} if known else _("from a template")
+    if known:
+        text = _("booted in %(time)s: %(reason)s") if reason else _("booted in %(time)s")
+    else:
+        text = _("boots: %(reason)s") if reason else _("boots")
+    return text % {"time": took, "reason": reason}
 
 
 _GOING = {
@@ -267,6 +158,9 @@ _DEEDS = {
     "request.rejected": gettext_lazy("rejected the request"),
     "request.withdrawn": gettext_lazy("withdrew the request"),
     "request.replan": gettext_lazy("made a new plan for the request"),
+    "host.warm-on": gettext_lazy("turned its templates on"),
+    "host.warm-off": gettext_lazy("turned its templates off"),
+    "template.broken": gettext_lazy("found that this template is damaged"),
     "run.create": gettext_lazy("started the creation"),
     "run.retire": gettext_lazy("began to retire it"),
     "run.start": gettext_lazy("started the machines"),

@@ -39,6 +39,11 @@ urlpatterns = [
     path("runs/<int:run_id>/<slug:choice>/", runs.decide, name="run-decide"),
     path("operations/", operations.index, name="operations"),
     path("operations/hosts/", operations.hosts, name="operations-hosts"),
+    path(
+        "operations/hosts/<slug:name>/templates/<slug:choice>/",
+        operations.host_warm,
+        name="operations-host-warm",
+    ),
     path("operations/runs/", operations.runs, name="operations-runs"),
     path("operations/quotas/", operations.quotas, name="operations-quotas"),
     path("operations/audit/", operations.audit, name="operations-audit"),

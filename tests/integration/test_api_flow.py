@@ -224,6 +224,7 @@ def test_the_contract_is_described(optics: Project) -> None:
         ("/runs/{run_id}/skip", "post"),
         ("/runs/{run_id}/undo", "post"),
         ("/hosts", "get"),
+        ("/hosts/{name}/warm", "post"),
     ):
         operation = paths[f"/api/v1{path}"][method]
         assert operation["summary"]

@@ -63,6 +63,7 @@ WRITE = {
     "requests-reject": DECIDE,
     "requests-replan": DECIDE,
     "requests-withdraw": DECIDE | {"owner": DONE},
+    "operations-host-warm": OPERATIONS | {"admin": DONE},
     "run-decide": VISIBLE | {"member": 404, "owner": 409, "admin": 409},
     "logout": dict.fromkeys(ROLES, 302),
 }
@@ -83,6 +84,8 @@ class Site:
         """The address of a page about them."""
         pattern = next(p for p in urlpatterns if p.name == name)
         values = {"slug": "alpha", "name": "www", "action": "stop", "choice": "retry"}
+        if name == "operations-host-warm":
+            values |= {"name": "h1", "choice": "off"}
         values |= {"request_id": str(self.waiting.pk), "run_id": str(self.run.pk)}
         query = "?project=optics" if name == "new-cost" else ""
         return reverse(f"web:{name}", kwargs={key: values[key] for key in pattern.pattern.converters}) + query

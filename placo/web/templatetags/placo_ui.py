@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
-from placo.web import icons, phrases
+from placo.web import icons, phrases, step_words
 from placo.web.tables import Table
 
 register = template.Library()
@@ -152,27 +152,45 @@ def resource_name(resource: str) -> str:
 
 
 @register.filter
-def step_word(step: Any) -> str:
+def step_word(step: Any, ways: step_words.Ways) -> str:
     """What a step is about, in a word or two."""
-    return phrases.step_word(step)
+    return step_words.step_word(step, ways)
 
 
 @register.filter
-def sentence(step: Any) -> str:
+def sentence(step: Any, ways: step_words.Ways) -> str:
     """What is being done when this step is, in plain words."""
-    return phrases.sentence(step)
+    return step_words.sentence(step, ways)
+
+
+@register.filter
+def needless(step: Any, ways: step_words.Ways) -> bool:
+    """Whether a step has nothing to do in its machine's way."""
+    return step_words.needless(step, ways)
 
 
 @register.filter
 def meaning(step: Any) -> str:
     """What it means that this step failed."""
-    return phrases.meaning(step)
+    return step_words.meaning(step)
 
 
 @register.filter
-def message_of(step: Any) -> str:
-    """What a step says it waits for, in the reader's language where the engine's words are known."""
-    return phrases.message(step.message)
+def engine_words(text: str) -> str:
+    """What the engine says, in the reader's language where its words are known."""
+    return step_words.message(text)
+
+
+@register.filter
+def way(machine: Any) -> str:
+    """How a machine came up, and how long that took."""
+    return phrases.way(machine, seconds(machine.took_s) if machine else "")
+
+
+@register.filter
+def size(amount: int | None) -> str:
+    """A number of bytes with its unit."""
+    return mib(round((amount or 0) / 2**20))
 
 
 @register.filter

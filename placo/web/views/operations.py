@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from placo.platforms.models import AuditEvent, Project, Run
 from placo.platforms.models.runs import KIND_LABELS, RUN_LABELS
 from placo.services import access, selectors
+from placo.services import hosts as hosts_service
 from placo.web.http import screen, user_of
 from placo.web.tables import Filter, Table
 
@@ -31,7 +32,22 @@ def hosts(request: HttpRequest) -> HttpResponse:
         sorts={"name": "name", "platforms": "living", "memory": "memory_mib", "disk": "disk_free_gib"},
         default="name",
     )
-    return render(request, "web/operations_hosts.html", {"table": table})
+    templates = hosts_service.templates_of(table.page.object_list)
+    context = {
+        "table": table,
+        "hosts": [(host, templates[host.pk]) for host in table.page.object_list],
+        "troubled": hosts_service.troubled_templates(),
+    }
+    return render(request, "web/operations_hosts.html", context)
+
+
+@screen("POST")
+def host_warm(request: HttpRequest, name: str, choice: str) -> HttpResponse:
+    """Templates of a host on or off."""
+    if choice not in ("on", "off"):
+        raise Http404
+    hosts_service.set_warm(acting_user=user_of(request), host_name=name, warm=choice == "on")
+    return redirect("web:operations-hosts")
 
 
 @screen()

@@ -19,7 +19,7 @@ def detail(request: HttpRequest, run_id: int) -> HttpResponse:
         "view": view,
         "run": view.run,
         "platform": view.run.platform,
-        "usual": progress.usual_seconds(view.run),
+        "usual": progress.usual_seconds(view.run, view.pace),
         "journal": progress.journal(view.run),
     }
     return render(request, "web/run.html", context)

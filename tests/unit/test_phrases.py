@@ -1,0 +1,106 @@
+"""How machines come up, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from django.utils import translation
+
+from placo.domain.saga import create_steps
+from placo.platforms.models import Machine, Template
+from placo.web import phrases, step_words
+
+REASONS = (
+    Template.MAKING,
+    Template.BROKEN,
+    Template.FAILED,
+    Template.IMPOSSIBLE,
+    Template.OFF,
+    Template.MEMORY,
+    Template.FELL_BACK,
+)
+WARM, COLD = {"www": Machine.WARM}, {"www": Machine.COLD}
+
+
+@dataclass
+class FakeStep:
+    """What the words need of a step."""
+
+    action: str
+    target: str = "www"
+    state: str = "done"
+    verb: str = "ensure"
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("code", REASONS)
+def test_every_reason_has_words_in_both_languages(code: str, language: str) -> None:
+    with translation.override("en"):
+        english = phrases.way_reason(code)
+    with translation.override(language):
+        words = phrases.way_reason(code)
+    assert words != code
+    assert len(words.split()) > 4
+    assert (words == english) == (language == "en")
+
+
+@pytest.mark.parametrize(
+    ("way", "reason", "took", "words"),
+    [
+        ("", "", None, ""),
+        ("warm", "", None, "from a template"),
+        ("warm", "", 2.3, "resumed from a template in 2.3 s"),
+        ("cold", "making", None, "boots: the template of its image was being made"),
+        ("cold", "making", 21.0, "booted in 21.0 s: the template of its image was being made"),
+        ("cold", "", 21.0, "booted in 21.0 s"),
+        ("cold", "new-code", 21.0, "booted in 21.0 s: new-code"),
+    ],
+)
+def test_a_machine_says_how_it_came_up(way: str, reason: str, took: float | None, words: str) -> None:
+    machine = Machine(way=way, way_reason=reason, took_s=took)
+    with translation.override("en"):
+        assert phrases.way(machine, f"{took} s") == words
+
+
+def test_a_machine_that_is_not_there_yet_says_nothing() -> None:
+    assert phrases.way(None, "") == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("warm", "from a template"),
+        ("cold: making", "boots: the template of its image was being made"),
+        ("cold: failed h1: no room", "boots: the template of its image could not be made"),
+        ("answers 200 OK", "answers 200 OK"),
+        ("colder: x", "colder: x"),
+    ],
+)
+def test_messages_of_the_engine_are_put_in_words(message: str, words: str) -> None:
+    with translation.override("en"):
+        assert step_words.message(message) == words
+
+
+def test_every_step_of_a_creation_has_words() -> None:
+    assert {step.action for step in create_steps({"www": "placo-www-1"})} <= set(step_words.STEPS)
+
+
+def test_steps_read_in_the_way_of_their_machine() -> None:
+    with translation.override("en"):
+        power = FakeStep("power")
+        assert step_words.sentence(power, WARM) == "Resuming www from its template"
+        assert step_words.sentence(power, COLD) == "Switching www on"
+        assert step_words.sentence(power, {}) == "Switching www on"
+        assert step_words.step_word(power, WARM) != step_words.step_word(power, COLD)
+        undone = FakeStep("power", state="undoing")
+        assert step_words.sentence(undone, WARM) == "Switching www off"
+
+
+def test_steps_without_anything_to_do_are_known() -> None:
+    actions = ("way", "system-disk", "seed", "memory", "power", "personalise", "health", "seed-release")
+    for ways, expected in ((WARM, {"seed", "seed-release"}), (COLD, {"memory", "personalise"}), ({}, set())):
+        assert {a for a in actions if step_words.needless(FakeStep(a), ways)} == expected
+    assert not step_words.needless(FakeStep("memory", state="undoing"), COLD)
+    assert not step_words.needless(FakeStep("memory", state="failed"), COLD)
+    assert not step_words.needless(FakeStep("memory", target="svn"), COLD)
