@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from placo import wiring
 from placo.domain.catalogue import Machine as Kind
-from placo.domain.lifecycle import ACTIVE_RUNS
+from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState
 from placo.domain.plan import PlannedMachine
 from placo.drivers.ports import DriverError, Hypervisor, Rejected, TemplateBroken, TemplateSpec, Unavailable
-from placo.platforms.models import Host, Run, Template
+from placo.platforms.models import Host, Machine, Run, Template
 from placo.services import auditlog
 from placo.services.work import hypervisor_of
 
@@ -75,10 +75,18 @@ def choose(host: Host, hypervisor: Hypervisor, machine: PlannedMachine) -> Choic
         _there(host, hypervisor, row)
     if row.state != Template.READY:
         return Choice(reason=row.state, detail=row.reason[:300])
-    free = hypervisor.status().memory_free_mib
+    free = hypervisor.status().memory_free_mib - _promised_mib(host)
     if free < machine.memory_mib + MEMORY_RESERVE_MIB:
         return Choice(reason=Template.MEMORY, detail=f"{free} MiB free")
     return Choice(template=row.name)
+
+
+def _promised_mib(host: Host) -> int:
+    """Memory of machines that are being resumed on a host and may not have taken theirs yet."""
+    coming = Machine.objects.filter(
+        platform__host=host, platform__state=PlatformState.CREATING.value, way=Machine.WARM, took_s=None
+    ).select_related("platform")
+    return sum(row.platform.plan.machine(row.name).memory_mib for row in coming)
 
 
 @transaction.atomic
