@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,19 @@ from typing import Any
 import pytest
 
 from placo.domain.catalogue import Catalogue, load_catalogue
-from placo.drivers.archive import Tls, render_archive
+from placo.drivers.archive import Identity, render_archive
 from placo.drivers.ports import Rejected
 
 ROOT = Path(__file__).resolve().parents[2]
-TLS = Tls(key=b"the key", certificate=b"the certificate", ca=b"the authority")
+WHO = Identity(
+    tls_key=b"the key",
+    tls_certificate=b"the certificate",
+    ca=b"the authority",
+    ssh_host_key=b"the host key",
+    ssh_host_key_public=b"the public host key",
+    entropy=b"the random bytes",
+)
+SECRETS = (WHO.tls_key, WHO.ssh_host_key, WHO.entropy)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +35,7 @@ def context(**changes: Any) -> dict[str, Any]:
     tls = "/etc/placo/tls"
     return {
         "platform": {"slug": "alpha", "uuid": "u", "title": "A <b> & l'été", "project": "p", "domain": "d"},
+        "network": {"gateway": "10.77.16.1", "prefix": 28},
         "machine": {
             "name": "www",
             "hostname": "www",
@@ -59,7 +67,7 @@ def context(**changes: Any) -> dict[str, Any]:
 
 def unpack(archive: bytes) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
     found = {}
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
         for entry in tar:
             content = tar.extractfile(entry)
             assert content is not None, f"{entry.name} is not a file"
@@ -69,33 +77,40 @@ def unpack(archive: bytes) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
 
 @pytest.mark.parametrize("machine", ["www", "svn"])
 def test_the_same_input_gives_the_same_bytes(catalogue: Catalogue, machine: str) -> None:
-    archive = render_archive(catalogue, machine, context(), TLS)
-    assert archive == render_archive(catalogue, machine, context(), TLS)
+    archive = render_archive(catalogue, machine, context(), WHO)
+    assert archive == render_archive(catalogue, machine, context(), WHO)
     members = unpack(archive)
-    assert list(members) == sorted(members)
+    first, *others = members
+    assert first == "settings.env"
+    assert others == sorted(others)
     assert {entry.mtime for entry, _ in members.values()} == {0}
     assert {entry.uid for entry, _ in members.values()} == {0}
 
 
 def test_secrets_are_for_root_only(catalogue: Catalogue) -> None:
-    members = unpack(render_archive(catalogue, "www", context(), TLS))
+    members = unpack(render_archive(catalogue, "www", context(), WHO))
     secret = {
-        name for name, (_, content) in members.items() if b"s3cret-of-www" in content or content == TLS.key
+        name for name, (_, content) in members.items() if b"s3cret-of-www" in content or content in SECRETS
     }
-    assert secret == {"root/etc/placo/members.conf", "root/etc/placo/tls/key.pem"}
+    assert secret == {
+        "entropy",
+        "root/etc/placo/members.conf",
+        "root/etc/placo/tls/key.pem",
+        "root/etc/ssh/ssh_host_ed25519_key",
+    }
     for name in secret:
         entry, _ = members[name]
         assert (entry.mode, entry.uname, entry.gname) == (0o600, "root", "root")
 
 
 def test_everything_of_the_machine_is_there(catalogue: Catalogue) -> None:
-    members = unpack(render_archive(catalogue, "svn", context(), TLS))
+    members = unpack(render_archive(catalogue, "svn", context(), WHO))
     assert [name for name in members if name.startswith("hooks/")] == [
         "hooks/01-apache",
         "hooks/02-subversion",
     ]
     assert members["hooks/02-subversion"][0].mode == 0o755
-    assert members["root/etc/placo/tls/ca.pem"][1] == TLS.ca
+    assert members["root/etc/placo/tls/ca.pem"][1] == WHO.ca
     assert members["root/etc/placo/svn-repository"][1] == b"thesis\n"
     for software in catalogue.software_of("svn"):
         assert {f"root{file.target}" for file in software.files} <= set(members)
@@ -103,38 +118,38 @@ def test_everything_of_the_machine_is_there(catalogue: Catalogue) -> None:
 
 def test_php_is_the_owners_choice(catalogue: Catalogue) -> None:
     place = "root/etc/apache2/placo.d/php.conf"
-    on = unpack(render_archive(catalogue, "www", context(), TLS))[place][1]
-    off = unpack(render_archive(catalogue, "www", context(options={"web": {"php": False}}), TLS))[place][1]
+    on = unpack(render_archive(catalogue, "www", context(), WHO))[place][1]
+    off = unpack(render_archive(catalogue, "www", context(options={"web": {"php": False}}), WHO))[place][1]
     assert b"fcgi:" in on
     assert b"fcgi:" not in off and b"denied" in off
 
 
 def test_titles_are_escaped_in_pages(catalogue: Catalogue) -> None:
-    page = unpack(render_archive(catalogue, "www", context(), TLS))[
-        "root/usr/share/placo/site/public/index.html"
-    ][1]
+    page = unpack(render_archive(catalogue, "www", context(), WHO))["first/srv/placo/site/public/index.html"][
+        1
+    ]
     assert b"<b>" not in page and "l&#39;été".encode() in page
 
 
-def test_settings_survive_the_shell(catalogue: Catalogue, tmp_path: Path) -> None:
-    nasty = 'a\'b $(touch x) `id` "c"'
+def test_settings_are_one_value_a_line_as_it_is(catalogue: Catalogue) -> None:
+    nasty = 'a\'b $(touch x) `id` "c" = d'
     machine = context()["machine"] | {"hostname": nasty}
-    settings = tmp_path / "settings.env"
-    settings.write_bytes(
-        unpack(render_archive(catalogue, "www", context(machine=machine), TLS))["settings.env"][1]
-    )
-    script = f'. {settings}; printf %s "$PLACO_HOSTNAME"'
-    said = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert said.stdout == nasty
-    assert {path.name for path in tmp_path.iterdir()} == {"settings.env"}
+    found = unpack(render_archive(catalogue, "www", context(machine=machine), WHO))["settings.env"][1]
+    values = dict(line.split("=", 1) for line in found.decode().splitlines())
+    assert values["PLACO_HOSTNAME"] == nasty
+    assert (values["PLACO_PREFIX"], values["PLACO_GATEWAY"]) == ("28", "10.77.16.1")
+    for hostile in ("a\nPLACO_SLUG=other", "a\r", "a\0b"):
+        with pytest.raises(Rejected, match="PLACO_HOSTNAME of machine www is not one line"):
+            other = context(machine=machine | {"hostname": hostile})
+            render_archive(catalogue, "www", other, WHO)
 
 
 def test_a_name_that_the_context_lacks_is_refused(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ROOT / "catalogue", tmp_path / "catalogue"))
     (folder / "software/php/files/php.conf.j2").write_text("{{ options.web.colour }}\n", encoding="utf-8")
     with pytest.raises(Rejected, match=r"software php, files/php\.conf\.j2.*colour"):
-        render_archive(load_catalogue(folder), "www", context(), TLS)
+        render_archive(load_catalogue(folder), "www", context(), WHO)
 
 
 def test_secrets_do_not_show_in_representations() -> None:
-    assert "the key" not in repr(TLS)
+    assert not [secret for secret in SECRETS if secret.decode() in repr(WHO)]

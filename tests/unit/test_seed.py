@@ -26,7 +26,7 @@ def test_files_are_there_under_their_real_names() -> None:
         "the label where blkid reads it (ECMA-119, 8.4.7)"
     )
     for kind in ("rr_path", "joliet_path"):
-        assert read(image, **{kind: "/placo.tgz"}) == archive
+        assert read(image, **{kind: "/placo.tar"}) == archive
         assert json.loads(read(image, **{kind: "/meta-data"})) == {
             "instance-id": "id-1",
             "local-hostname": "www",
@@ -40,4 +40,4 @@ def test_user_data_leads_to_the_same_entry_point() -> None:
     assert config["hostname"] == "svn"
     [[shell, flag, script]] = config["runcmd"]
     assert (shell, flag) == ("sh", "-c")
-    assert "placo-personalise /run/placo-seed/placo.tgz" in script
+    assert "placo-personalise /run/placo-seed/placo.tar" in script
