@@ -78,11 +78,16 @@ def test_the_main_job(
     assert "is done." in approved.out
     assert administrator("approve", number).status == 1
     assert "h1" in administrator("hosts").out
+    off = administrator("warm", "h1", "--off", "--json").json
+    assert (off["name"], off["warm"]) == ("h1", False)
+    assert "placo-www" in administrator("warm", "h1", "--on").out
 
     owner = placo(emmy)
     shown = owner("platform", "alpha").out
     assert "ready" in shown
     assert "https://alpha-web." in shown
+    assert "cold (making), 0." in shown or "warm, 0." in shown
+    assert owner("warm", "h1", "--off").status == 1
     assert owner("add", "alpha", "alan", "--follow").status == 0
     assert set(world.directory.members("alpha")) == {"emmy", "alan"}
     assert "Alan Turing" in owner("members", "alpha").out
