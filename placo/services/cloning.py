@@ -41,9 +41,8 @@ def way_up(work: Work) -> Answer:
         way_reason=choice.reason,
         way_detail=choice.detail[:300],
     )
-    return Done(
-        Machine.WARM if choice.template else f"{Machine.COLD}: {choice.reason} {choice.detail}".strip()
-    )
+    # Owners read a run's messages; the details, which name hosts, are for administrators.
+    return Done(Machine.WARM if choice.template else f"{Machine.COLD}: {choice.reason}")
 
 
 def _warm_or_cold(work: Work, warm: Callable[[str], Answer], cold: Callable[[], Answer]) -> Answer:

@@ -201,6 +201,8 @@ def message(text: str) -> str:
     """A message of the engine in the reader's language; as it is where it is not one of the engine's own."""
     if text == Machine.WARM:
         return _("from a template")
+    if text == Machine.COLD:
+        return _("boots")
     head, colon, rest = text.partition(": ")
     if head == Machine.COLD and colon:
         return _("boots: %(reason)s") % {"reason": phrases.way_reason(rest.partition(" ")[0])}

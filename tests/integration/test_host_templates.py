@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from placo import wiring
 from placo.platforms.models import AuditEvent, Host, Machine, Project, Run, Template, User
-from placo.services import auditlog, hosts, progress
+from placo.services import auditlog, hosts, progress, templates
 from placo.services.errors import Forbidden, NotFound
 from tests import factories
 from tests.fakes import World
@@ -225,6 +225,29 @@ def test_a_run_reads_in_the_way_of_each_machine(
         for word in needless:
             assert f"<span>{word}</span> <small>not needed</small>" in shown
         assert progress.progress(acting_user=emmy, run_id=run.pk).pace == way
+
+
+def test_details_of_the_choice_are_not_in_the_run(
+    world: World, api: Any, optics: Project, emmy: User, admin: User
+) -> None:
+    template(
+        "h1", "www", Template.FAILED, reason="h1: /var/lib/secret/place is full", checked_at=timezone.now()
+    )
+    template(
+        "h2", "www", Template.FAILED, reason="h2: /var/lib/secret/place is full", checked_at=timezone.now()
+    )
+    spec = templates._spec_of_kind(wiring.catalogue().machines["www"])
+    for row in Template.objects.select_related("host"):
+        row.key = world.hosts[row.host.name].template_key(spec)
+        row.save()
+    platform = factories.ready_platform(world, emmy, admin, services=["web"])
+    run = platform.runs.get()
+    assert Machine.objects.get(platform=platform).way_reason == Template.FAILED
+    [way] = [s for s in api(emmy)("GET", f"/runs/{run.pk}")["steps"] if s["action"] == "way"]
+    assert way["message"] == "cold: failed"
+    shown = page(emmy, f"/runs/{run.pk}/")
+    assert "boots: the template of its image could not be made" in shown
+    assert "secret" not in shown
 
 
 def test_the_usual_duration_is_that_of_runs_of_the_same_pace(

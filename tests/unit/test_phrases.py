@@ -71,6 +71,7 @@ def test_a_machine_that_is_not_there_yet_says_nothing() -> None:
     ("message", "words"),
     [
         ("warm", "from a template"),
+        ("cold", "boots"),
         ("cold: making", "boots: the template of its image was being made"),
         ("cold: failed h1: no room", "boots: the template of its image could not be made"),
         ("answers 200 OK", "answers 200 OK"),
