@@ -104,8 +104,9 @@ class World:
     def make_older(self, run_id: int, seconds: float) -> None:
         """As if every step that has been started had been started so much earlier."""
         for step in Step.objects.filter(run=run_id, started_at__isnull=False):
-            step.started_at -= timedelta(seconds=seconds)
-            step.save(update_fields=["started_at"])
+            if step.started_at is not None:
+                step.started_at -= timedelta(seconds=seconds)
+                step.save(update_fields=["started_at"])
 
     def finish(self, run_id: int) -> Run:
         """Advance a run until it has ended, or nothing goes on without a decision."""

@@ -11,7 +11,8 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from placo.platforms.models import Project, User
+from placo import wiring
+from placo.platforms.models import Project, Template, User
 from tests import factories
 from tests.fakes import World, make_world
 
@@ -47,6 +48,15 @@ def optics(world: World, emmy: User, sofia: User) -> Project:
     factories.make_hosts()
     factories.make_project("topology", sofia)
     return factories.make_project("optics", emmy)
+
+
+@pytest.fixture
+def warm(world: World, optics: Project) -> World:
+    """The world, with templates on both hosts."""
+    world.warm()
+    assert set(Template.objects.values_list("state", flat=True)) == {Template.READY}
+    assert Template.objects.count() == len(wiring.catalogue().machines) * 2
+    return world
 
 
 @dataclass

@@ -11,6 +11,7 @@ from django.db import connections
 
 from placo.platforms.models import JournalEntry, Project, Run, User
 from placo.services import engine, steps
+from placo.services.work import Done
 from tests.factories import approve
 from tests.fakes import World
 
@@ -47,7 +48,7 @@ def test_workers_at_once_do_each_step_once(
 
     def counted(step: object, verb: object) -> object:
         answer = real(step, verb)  # type: ignore[arg-type]
-        if isinstance(answer, steps.Done):
+        if isinstance(answer, Done):
             with lock:
                 done[step.name] += 1  # type: ignore[attr-defined]
         return answer
