@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.hypervisor_worlds import FakeHost, Host, LibvirtHost, World
+from tests.contract.hypervisor_hosts import FakeHost, Host, LibvirtHost
+from tests.contract.hypervisor_worlds import World
 
 ROOT = Path(__file__).resolve().parents[2]
 

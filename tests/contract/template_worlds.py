@@ -9,7 +9,8 @@ from pathlib import Path
 
 from placo.drivers.ports import DomainSpec, NetworkSpec, TemplateSpec, TemplateState
 from placo.drivers.save_image import MAGIC_LENGTH
-from tests.contract.hypervisor_worlds import Host, World
+from tests.contract.hypervisor_hosts import Host
+from tests.contract.hypervisor_worlds import World
 
 PARTIAL = b"LibvirtQemudPart"
 """What stands at the beginning of a memory that libvirt is still saving."""

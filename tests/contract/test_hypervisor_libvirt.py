@@ -15,7 +15,8 @@ from placo.drivers import nwfilter
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.libvirt_xml import FILTER
 from placo.drivers.ports import DriverError, Lease, Unavailable
-from tests.contract.hypervisor_worlds import LibvirtHost, World
+from tests.contract.hypervisor_hosts import LibvirtHost
+from tests.contract.hypervisor_worlds import World
 
 
 def test_a_host_that_accepts_and_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:

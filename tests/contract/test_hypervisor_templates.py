@@ -14,7 +14,7 @@ from lxml import etree
 
 from placo.drivers.ports import DomainSpec, DriverError, Power, TemplateBroken
 from placo.drivers.save_image import HEAD_LENGTH, LIBVIRT_MAGIC, SEALED_MAGIC
-from tests.contract.hypervisor_worlds import FakeHost, Host, LibvirtHost
+from tests.contract.hypervisor_hosts import FakeHost, Host, LibvirtHost
 from tests.contract.template_worlds import PARTIAL, TemplateWorld
 
 PATIENCE_S = 120
@@ -84,6 +84,8 @@ def test_a_template_is_made_over_what_a_killed_maker_left(world: TemplateWorld) 
     assert world.magic(f"{world.template}.save") == SEALED_MAGIC
     assert world.host.backing(f"{world.template}.qcow2") == f"{world.spec.image}.qcow2"
     assert world.host.backing(f"{world.template}.blank.qcow2") is None
+    size = world.host.capacity(f"{world.template}.qcow2")
+    assert size == world.spec.system_disk_gib * 1024**3  # the killed maker's had another one
     names = {d.name for d in world.hypervisor.inventory().domains}
     assert f"{world.template}--template" not in names
 
