@@ -1,4 +1,4 @@
-"""The two ways of making a machine that the benchmark compares, and the place on a host where they do it."""
+"""The classic way of making a machine, which PLACO's are compared with, and the place on a host where it is done."""
 
 from __future__ import annotations
 
@@ -19,19 +19,6 @@ from placo.services import seeds
 
 CLONE_TIMEOUT_S = 600
 REMOVE_TIMEOUT_S = 120
-
-
-class Way(Protocol):
-    """One way of making the machine `www`. `prefix` begins the names of all that a clone consists of."""
-
-    name: str
-    prefix: str
-    target: Target
-
-    def clone(self) -> None:
-        """Make the machine, ready to be started."""
-
-    def start(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -147,48 +134,6 @@ class Place:
 
         if not wait_until(gone, seconds=REMOVE_TIMEOUT_S, interval=1):
             raise refused[0]
-
-
-class Ours:
-    """PLACO's way, through the drivers in the order of its steps: overlay, data volume, seed, domain, start."""
-
-    name = "PLACO"
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.prefix = place.machine.domain
-        ca_file = str(wiring.site().ca.certificate_file)
-        self.target = Target(place.machine.address, 443, place.machine.fqdn, ca_file=ca_file)
-
-    def prepare(self) -> None:
-        """What a host needs once: the image."""
-        self.place.hypervisor.ensure_image(wiring.images().files(self.place.machine.image))
-
-    def clone(self) -> None:
-        host, machine, plan = self.place.hypervisor, self.place.machine, self.place.plan
-        host.ensure_overlay(machine.system_volume, machine.image, machine.system_disk_gib)
-        host.ensure_volume(machine.data_volume, machine.data_volume_gib)
-        host.ensure_content(machine.seed_volume, seeds.seed(plan, machine))
-        host.ensure_domain(
-            DomainSpec(
-                name=machine.domain,
-                uuid=machine.uuid,
-                title="Benchmark",
-                memory_mib=machine.memory_mib,
-                vcpus=machine.vcpus,
-                image=machine.image,
-                system_volume=machine.system_volume,
-                data_volume=machine.data_volume,
-                seed_volume=machine.seed_volume,
-                network=plan.network.name,
-                mac=machine.mac,
-                address=machine.address,
-                platform_uuid=plan.uuid,
-            )
-        )
-
-    def start(self) -> None:
-        self.place.hypervisor.start_domain(self.place.machine.uuid)
 
 
 class Classic:

@@ -56,7 +56,7 @@ WAY_ACTIONS = ("system-disk", "data-volume", "seed", "domain", "memory", "power"
 
 POLICIES: dict[str, Policy] = {
     "image": Policy(lease=600),
-    "power": Policy(deadline=180),
+    "power": Policy(deadline=900),  # places for resuming are waited for
     "personalise": Policy(deadline=60),
     "health": Policy(deadline=420),
     "seed-release": Policy(deadline=180),

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from placo.domain.saga import WARM_TRIES
 from placo.drivers.ports import DriverError, Power, Rejected, Unavailable
-from placo.platforms.models import Host, Machine
+from placo.platforms.models import Host, Machine, Template
 from placo.services import seeds, templates
 from placo.services.work import Answer, Done, GoCold, NotYet, Work
 
@@ -34,7 +34,14 @@ def way_up(work: Work) -> Answer:
     row = work.row
     if row.way:
         return Done(row.way)
-    choice = templates.choose(work.host_row, work.host, m)
+    try:
+        choice = templates.choose(work.host_row, work.host, m)
+    except Unavailable:
+        raise
+    except DriverError as error:
+        if work.step.failures + 1 < WARM_TRIES:
+            raise
+        choice = templates.Choice(reason=Template.FAILED, detail=str(error))
     Machine.objects.filter(pk=row.pk).update(
         way=Machine.WARM if choice.template else Machine.COLD,
         template=choice.template,

@@ -146,6 +146,7 @@ def _keep(host: Host, hypervisor: Hypervisor, spec: TemplateSpec) -> None:
             defaults={"state": Template.IMPOSSIBLE, "reason": str(error)[:500], "name": ""},
         )
         return
+    Template.objects.filter(host=host, image=spec.image, key="").delete()  # what was not possible is now
     row, _new = Template.objects.get_or_create(
         host=host, image=spec.image, key=key, defaults={"name": f"{spec.image}--{key}"}
     )
@@ -184,7 +185,9 @@ def _make(host: Host, hypervisor: Hypervisor, spec: TemplateSpec, row: Template)
     except DriverError as error:
         level = logging.WARNING if isinstance(error, Unavailable) else logging.ERROR
         log.log(level, "host=%s template=%s could not be made: %s", host.name, row.name, error)
-        row.state, row.reason, row.checked_at = Template.FAILED, str(error)[:500], timezone.now()
+        row.state, row.reason = Template.FAILED, str(error)[:500]
+        # An outage says nothing about the template: tried again as soon as the host is back.
+        row.checked_at = None if isinstance(error, Unavailable) else timezone.now()
         row.save()
         return
     row.state, row.checked_at = Template.READY, timezone.now()

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import subprocess
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,20 @@ FACTS = """
 cat /etc/machine-id; sha256sum < /etc/ssh/ssh_host_ed25519_key; sha256sum < /etc/placo/tls/key.pem
 sha256sum < /etc/placo/members.conf; cat /sys/class/net/eth0/address; busybox ip -4 -o addr show eth0 | awk '{print $4}'
 blkid -s UUID -o value /dev/vdb; cat /proc/sys/kernel/hostname
+"""
+SESSION = """
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+context.maximum_version = ssl.TLSVersion.TLSv1_2
+context.check_hostname = False
+def ask(address, name, session):
+    with socket.create_connection((address, 443), 20) as plain:
+        with context.wrap_socket(plain, server_hostname=name, session=session) as wire:
+            wire.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+            wire.recv(100)
+            return wire.session, wire.session_reused
+session, _ = ask(*sys.argv[2:4], None)
+print(ask(*sys.argv[4:6], session)[1])
 """
 NAMES = (
     "machine id",
@@ -202,6 +217,15 @@ class Nursery:
             return state if state["exited"] else None
 
         return base64.b64decode(wait_for(ended, 90, "a script", 0.1).get("out-data", "")).decode()
+
+    def session_reused(self, one: Clone, other: Clone, namespace: str) -> bool:
+        """Whether `other` takes a TLS session that `one` gave: only who has its ticket key could (RFC 5077)."""
+        command = ["ip", "netns", "exec", namespace, sys.executable, "-c", SESSION]
+        words = [str(wiring.site().ca.certificate_file)]
+        for clone in (one, other):
+            words += [clone.machine.address, clone.machine.fqdn]
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip() == "True"
 
     def identity(self, clone: Clone) -> dict[str, str]:
         """Everything by which a machine is told from another one."""

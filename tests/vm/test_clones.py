@@ -48,6 +48,13 @@ def test_twenty_clones_share_nothing(nursery: Nursery) -> None:
         assert abs(time.time() - clock) < 30
 
 
+def test_a_tls_session_of_one_clone_means_nothing_to_another(lab: Lab, nursery: Nursery) -> None:
+    one, other = nursery.many(2)
+    namespace = portal_namespace(lab)
+    assert nursery.session_reused(one, one, namespace), "tickets are given and taken"
+    assert not nursery.session_reused(one, other, namespace)
+
+
 def test_without_settings_clones_are_the_same_and_the_check_says_so(nursery: Nursery) -> None:
     clones = [nursery.resumed(number) for number in range(2)]
     identities = [dict.fromkeys(NAMES, "") | nursery.identity(clone) for clone in clones]
