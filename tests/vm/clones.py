@@ -27,7 +27,7 @@ sha256sum < /etc/placo/members.conf; cat /sys/class/net/eth0/address; busybox ip
 blkid -s UUID -o value /dev/vdb; cat /proc/sys/kernel/hostname
 """
 SESSION = """
-import socket, ssl, sys
+import socket, ssl, sys, time
 context = ssl.create_default_context(cafile=sys.argv[1])
 context.maximum_version = ssl.TLSVersion.TLSv1_2
 context.check_hostname = False
@@ -37,7 +37,17 @@ def ask(address, name, session):
             wire.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
             wire.recv(100)
             return wire.session, wire.session_reused
-session, _ = ask(*sys.argv[2:4], None)
+def patiently(*words):
+    end = time.monotonic() + 30
+    while True:  # Apache may be reading its settings still
+        try:
+            return ask(*words)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+session, _ = patiently(*sys.argv[2:4], None)
+patiently(*sys.argv[4:6], None)
 print(ask(*sys.argv[4:6], session)[1])
 """
 NAMES = (
