@@ -1,64 +1,58 @@
-"""PLACO's clones against the classic way, interleaved in one run: `python -m bench.provision [--n 3] [--config FILE]`.
+"""One machine from a template, by booting, and the classic way, interleaved: `python -m bench.provision --n 20`.
 
-Each round makes the machine `www` both ways on the same host and network, with the same memory, one virtual processor and
-the same emulation, one after the other (the order alternates), and waits until it answers: PLACO's machine over HTTPS
-with its own certificate, the classic one over HTTP with Apache's first page. Everything made is removed again, also after
-Ctrl-C; what a killed run left is removed by the next.
+`warm` and `cold` go through the portal and its engine: a platform with a web site alone is asked for and approved; the
+time goes from the beginning of the run's first step until somebody has logged in over HTTPS with the directory's password.
+The classic way is `virt-clone` of a stock image with cloud-init, until Apache shows its first page over plain HTTP. Each
+round makes one machine each way on the same host, in an order that alternates. All of it is removed again, also after Ctrl-C;
+what a killed run left is removed by the next.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
-import signal
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
-from bench.probe import NoAnswerError, first_answer_from
+import httpx
+
+from bench import figures, rounds
+from bench.platforms import Platforms
+from bench.probe import NoAnswerError
+from bench.session import ROOT, alone, say, timed
 from bench.stock import PREFIX, StockImage
-from bench.ways import Classic, Ours, Place, Way
+from bench.ways import Classic, Place
+from deploy import client
 from deploy.lab.layout import Lab
 from deploy.lab.shell import LabError
 from placo import wiring
 from placo.drivers.ports import DriverError
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-ANSWER_TIMEOUT_S = 600
-FASTER_AT_LEAST = 2.0
-WRITTEN_AT_MOST_MB = 5.0
 
+@dataclass
+class Measured:
+    """All that a run of the benchmark found out."""
 
-@dataclass(frozen=True)
-class Sample:
-    """One machine made one way: seconds for the clone, seconds from start to answer, MB (10^6 bytes) before first boot."""
-
-    way: str
-    clone_s: float
-    answer_s: float
-    written_mb: float
-
-    @property
-    def total_s(self) -> float:
-        """Until it can be used."""
-        return self.clone_s + self.answer_s
+    samples: list[rounds.Sample] = field(default_factory=list)
+    templates: list[dict[str, Any]] = field(default_factory=list)
+    written_before_boot: int = 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 if the bounds hold, 1 if not or if the measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.provision", description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=3, help="rounds (default 3)")
-    parser.add_argument("--config", type=Path, default=REPOSITORY / "var" / "lab" / "placo.toml")
+    parser.add_argument("--n", type=int, default=20, help="rounds (default 20)")
+    parser.add_argument(
+        "--classic-n", type=int, default=3, help="rounds with the classic way, 100 s each (default 3)"
+    )
+    parser.add_argument("--config", type=Path, default=ROOT / "placo.toml")
     parser.add_argument("--host", default="h1", help="name of the host (default h1)")
     options = parser.parse_args(arguments)
-    if options.n < 1:
-        parser.error("--n: at least 1")
+    if options.n < 1 or not 0 <= options.classic_n <= options.n:
+        parser.error("--n: at least 1; --classic-n: from 0 to as many")
     config = options.config.resolve()
     if not config.is_file():
         print(f"there is no {config}: start a lab with `make up`", file=sys.stderr)
@@ -66,118 +60,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The drivers are wired from this file when they are first asked for.
     os.environ["PLACO_CONFIG"] = str(config)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "placo.settings")
-    signal.signal(signal.SIGTERM, _stop)
+    measured = Measured()
+    status = 0
     try:
-        with _alone(config.parent):
-            samples = measure(config, options.host, options.n)
+        with alone(config.parent):
+            measure(config.parent, options.host, options.n, options.classic_n, measured)
     except KeyboardInterrupt:
         print("\nstopped; what was made is removed", file=sys.stderr)
-        return 1
-    except (LabError, DriverError, NoAnswerError) as error:
+        status = 1
+    except (LabError, DriverError, NoAnswerError, RuntimeError, OSError, httpx.HTTPError) as error:
         print(f"\nbench.provision: {error}", file=sys.stderr)
+        status = 1
+    if not any(sample.way == rounds.WARM for sample in measured.samples):
         return 1
-    return 0 if report(samples) else 1
+    return status if report(measured) else 1
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """One benchmark at a time in a lab: a second one would remove what the first one made."""
-    with (root / "bench.lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def measure(config: Path, host: str, rounds: int) -> list[Sample]:
-    """All rounds."""
-    namespace = Lab.at(config.parent).namespace
+def measure(root: Path, host_name: str, count: int, classic_count: int, measured: Measured) -> None:
+    """All rounds, into `measured`: what was measured before a failure is not lost."""
+    host = next((h for h in Lab.at(root).hosts if h.name == host_name), None)
+    if host is None:
+        raise LabError(f"the lab has no host {host_name}")
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"Load of this machine before: {load} ({os.cpu_count()} processors)", flush=True)
-    images = StockImage(wiring.site().site.image_cache, wiring.catalogue())
-    stock = images.ensure("www", _say)
-    place = Place.on(host)
+    place, platforms = Place.on(host_name), Platforms(client.Lab.read(root))
+    ours = rounds.Ours(platforms, host, place)
     place.remove(PREFIX)
-    try:
-        with _timed("preparing image, network and template"):
-            place.make_network()
-            ours, classic = Ours(place), Classic(place, stock)
-            ours.prepare()
-            classic.prepare()
-        samples = []
-        for number in range(rounds):
-            pair: list[Way] = [ours, classic]
-            for way in pair if number % 2 == 0 else reversed(pair):
-                samples.append(_sample(place, way, namespace))
-                _say(f"round {number + 1}: {_line(samples[-1])}")
-        return samples
-    finally:
-        with _timed("removing what was made"):
+    with ours.switched(), platforms.cleared():
+        try:
+            measured.templates = ours.templates()
+            classic = _classic(place) if classic_count else None
+            measured.written_before_boot = place.written_before_boot()
+            for number in range(count):
+                ways = [rounds.WARM, rounds.COLD]
+                # Spread over all rounds: the k-th as soon as k/classic_count of them have begun.
+                if classic and number * classic_count // count != (number - 1) * classic_count // count:
+                    ways.append(rounds.CLASSIC)
+                for way in ways if number % 2 == 0 else reversed(ways):
+                    if classic and way == rounds.CLASSIC:
+                        sample = rounds.make_classic(classic, host.lab.namespace, host)
+                    else:
+                        sample = ours.make(way)
+                    measured.samples.append(sample)
+                    say(f"round {number + 1}: {_line(sample)}")
+        finally:
             place.remove(PREFIX)
 
 
-def _sample(place: Place, way: Way, namespace: str) -> Sample:
-    os.sync()  # nobody's clone shall pay for what the one before it wrote
-    began = time.monotonic()
-    way.clone()
-    cloned = time.monotonic()
-    size = place.written(way.prefix)
-    started = time.monotonic()
-    way.start()
-    answered = first_answer_from(namespace, way.target, ANSWER_TIMEOUT_S)
-    place.remove(way.prefix)
-    return Sample(way.name, cloned - began, answered - started, size / 1e6)
+def _classic(place: Place) -> Classic:
+    stock = StockImage(wiring.site().site.image_cache, wiring.catalogue()).ensure("www", say)
+    with timed("preparing the classic way: image, network and template"):
+        place.make_network()
+        classic = Classic(place, stock)
+        classic.prepare()
+    return classic
 
 
-def _say(text: str) -> None:
-    print(f"  {text}", flush=True)
+def _line(sample: rounds.Sample) -> str:
+    cost = sample.cost
+    spent = f"{cost.cpu_s:.1f} processor seconds, {cost.volumes / 1e6:.1f} MB in volumes"
+    return f"{sample.way:<11} {sample.seconds:7.2f} s, {spent} {sample.fell_back}".rstrip()
 
 
-@contextmanager
-def _timed(what: str) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    _say(f"{what}: {time.monotonic() - started:.1f} s")
-
-
-def _line(sample: Sample) -> str:
-    figures = f"clone {sample.clone_s:.2f} s, start to answer {sample.answer_s:.1f} s"
-    return f"{sample.way:<11} {figures}, {sample.written_mb:.2f} MB written before first boot"
-
-
-def report(samples: Sequence[Sample]) -> bool:
-    """Print medians and spread (least to most), the ratio and the bounds; says whether these hold."""
-    ways = list(dict.fromkeys(sample.way for sample in samples))
-    columns: list[tuple[str, Callable[[Sample], float], str]] = [
-        ("clone s", lambda s: s.clone_s, ".2f"),
-        ("start to answer s", lambda s: s.answer_s, ".1f"),
-        ("together s", lambda s: s.total_s, ".1f"),
-        ("written MB", lambda s: s.written_mb, ".2f"),
-    ]
-    print(f"\nMedian (least to most) of {len(samples) // len(ways)} machines made each way, one at a time")
-    print("".join([f"{'':<12}", *(f"{title:>26}" for title, _, _ in columns)]))
-    for way in ways:
-        cells = []
-        for _, figure, form in columns:
-            values = [figure(sample) for sample in samples if sample.way == way]
-            low, middle, high = (format(f(values), form) for f in (min, statistics.median, max))
-            cells.append(f"{f'{middle} ({low} to {high})':>26}")
-        print(f"{way:<12}{''.join(cells)}")
-    ours, classic = ([s for s in samples if s.way == way] for way in ("PLACO", "virt-clone"))
-    ratio = statistics.median(s.total_s for s in classic) / statistics.median(s.total_s for s in ours)
-    each = [theirs.total_s / mine.total_s for theirs, mine in zip(classic, ours, strict=True)]
-    most = max(s.written_mb for s in ours)
-    print(f"\nclassic / PLACO, together: {ratio:.1f} (by round {min(each):.1f} to {max(each):.1f})")
-    return _verdict(f"at least {FASTER_AT_LEAST:g} times as fast", ratio >= FASTER_AT_LEAST) & _verdict(
-        f"at most {WRITTEN_AT_MOST_MB:g} MB written before first boot", most <= WRITTEN_AT_MOST_MB
-    )
-
-
-def _verdict(bound: str, holds: bool) -> bool:
-    print(f"bound: {bound}: {'holds' if holds else 'DOES NOT HOLD'}")
-    return holds
+def report(measured: Measured) -> bool:
+    """Print all figures; says whether the bounds hold."""
+    figures.show(measured.samples)
+    figures.show_templates(measured.templates)
+    figures.show_steps(measured.samples, rounds.WARM)
+    figures.show_steps(measured.samples, rounds.COLD)
+    return figures.judge(measured.samples, measured.written_before_boot)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
-from typing import Protocol
+from dataclasses import dataclass
 from uuid import uuid4
 
 from bench.probe import Target
 from bench.stock import KERNEL_ARGUMENTS, PREFIX
-from deploy.lab.shell import run, wait_until
+from deploy.lab.shell import LabError, run, wait_until
 from placo import wiring
 from placo.config import Host
 from placo.domain.plan import Placement, Plan, PlannedMachine, make_plan, subnet_of
-from placo.drivers.ports import DomainSpec, DriverError, Hypervisor, ImageFiles, Lease, NetworkSpec
+from placo.drivers.ports import DriverError, Hypervisor, ImageFiles, Lease, NetworkSpec
 from placo.drivers.seed import build_seed
 from placo.services import seeds
 
@@ -23,7 +21,7 @@ REMOVE_TIMEOUT_S = 120
 
 @dataclass(frozen=True)
 class Place:
-    """A host, a network made for the benchmark there, and the plan of the machine that both ways make."""
+    """A host, a network made for the benchmark there, and the plan of the machine that is made there."""
 
     host: Host
     hypervisor: Hypervisor
@@ -41,7 +39,7 @@ class Place:
         plan = make_plan(
             wiring.catalogue(),
             platform_uuid=uuid4(),
-            slug=f"{PREFIX}ours".removeprefix("placo-"),
+            slug=f"{PREFIX}machine".removeprefix("placo-"),
             title="Benchmark",
             project="benchmark",
             owners=(),
@@ -65,17 +63,9 @@ class Place:
         """What is made."""
         return self.plan.machine("www")
 
-    @property
-    def classic_machine(self) -> PlannedMachine:
-        """The same with an address and a MAC of its own, for the classic way."""
-        address = str(IPv4Address(self.machine.address) + 1)
-        mac = self.machine.mac[:-2] + f"{int(self.machine.mac[-2:], 16) ^ 0x80:02x}"
-        return replace(self.machine, hostname="classic", address=address, mac=mac)
-
     def make_network(self) -> None:
-        """The network of both ways, with a reservation for each."""
-        network = self.plan.network
-        machines = (self.machine, self.classic_machine)
+        """The network, with a reservation for the machine."""
+        network, machine = self.plan.network, self.machine
         self.hypervisor.ensure_network(
             NetworkSpec(
                 name=network.name,
@@ -85,7 +75,7 @@ class Place:
                 gateway=network.gateway,
                 prefix=int(network.subnet.split("/")[1]),
                 dns_domain=network.dns_domain,
-                leases=tuple(Lease(m.mac, m.address, m.hostname) for m in machines),
+                leases=(Lease(machine.mac, machine.address, machine.hostname),),
             )
         )
 
@@ -97,15 +87,31 @@ class Place:
         """Where a volume lies, as the host sees it."""
         return self.virsh("vol-path", "--pool", self.host.storage_pool, volume).strip()
 
-    def written(self, prefix: str) -> int:
-        """Bytes that the volumes with this prefix take on the host's disk now (the allocation libvirt reports)."""
-        total = 0
-        for volume in self.hypervisor.inventory().volumes:
-            if volume.startswith(prefix):
-                facts = self.virsh("vol-info", "--bytes", "--pool", self.host.storage_pool, volume)
-                fields = dict(line.split(":", 1) for line in facts.splitlines() if ":" in line)
-                total += int(fields["Allocation"].split()[0])
-        return total
+    def written(self, prefix: str, ending: str = "") -> int:
+        """Bytes that the volumes of such names take on the host's disk now (the allocation libvirt reports)."""
+        names = [
+            v for v in self.hypervisor.inventory().volumes if v.startswith(prefix) and v.endswith(ending)
+        ]
+        return sum(self._allocated(name) for name in names)
+
+    def _allocated(self, volume: str) -> int:
+        try:
+            facts = self.virsh("vol-info", "--bytes", "--pool", self.host.storage_pool, volume)
+        except LabError:  # a copy of memory goes as soon as its machine has been resumed
+            return 0
+        fields = dict(line.split(":", 1) for line in facts.splitlines() if ":" in line)
+        return int(fields["Allocation"].split()[0])
+
+    def written_before_boot(self) -> int:
+        """Bytes that the volumes of PLACO's machine take before it boots for the first time: overlay, data volume, seed."""
+        host, machine = self.hypervisor, self.machine
+        host.ensure_image(wiring.images().files(machine.image))
+        host.ensure_overlay(machine.system_volume, machine.image, machine.system_disk_gib)
+        host.ensure_volume(machine.data_volume, machine.data_volume_gib)
+        host.ensure_content(machine.seed_volume, seeds.seed(self.plan, machine))
+        size = self.written(machine.domain)
+        self.remove(machine.domain)
+        return size
 
     def remove(self, prefix: str) -> None:
         """Every domain, volume and network whose name begins so. DriverError when some of it does not go."""
@@ -145,7 +151,7 @@ class Classic:
 
     def __init__(self, place: Place, image: ImageFiles) -> None:
         self.place, self.image = place, image
-        self.machine = place.classic_machine
+        self.machine = place.machine
         self.target = Target(self.machine.address, 80, self.machine.hostname)
         self.system_volume, self.seed_volume = f"{self.prefix}.qcow2", f"{self.prefix}-seed.iso"
 
