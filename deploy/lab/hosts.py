@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
-from deploy.lab import processes
+from deploy.lab import pools, processes
 from deploy.lab.layout import STORAGE_POOL, Host, Lab
 from deploy.lab.shell import LabError, render, run, say, wait_until, write
 
@@ -19,6 +19,7 @@ def prepare(host: Host) -> None:
     """Make the host's private folders and libvirt's configuration; definitions and volumes are left alone."""
     for name in ("etc/nwfilter", "etc/qemu/networks/autostart", "lib", "cache", "log"):
         (host.folder / name).mkdir(parents=True, exist_ok=True)
+    pools.ensure(host)
     host.run.mkdir(parents=True, exist_ok=True)
     write(host.folder / "no-kvm", "")
     write(host.folder / "resolv.conf", "# Nobody is asked outside of the lab.\n")

@@ -43,6 +43,16 @@ class Host:
         return self.lab.root / "hosts" / self.name
 
     @property
+    def volumes(self) -> Path:
+        """The storage pool's folder, as /var/lib/libvirt/placo to the host; empty where `pool_image` is mounted on it."""
+        return self.folder / "lib" / STORAGE_POOL
+
+    @property
+    def pool_image(self) -> Path:
+        """The file system that the storage pool lives in, if the host has one (deploy/lab/pools.py)."""
+        return self.folder / "pool.img"
+
+    @property
     def run(self) -> Path:
         """What stands for /run/libvirt on this host; emptied when the host goes down, as a reboot would."""
         return self.lab.run / self.name / "libvirt"

@@ -21,6 +21,7 @@ from deploy.lab.layout import (
     Lab,
 )
 from deploy.lab.network import namespace_file
+from deploy.lab.pools import MOUNT_OPTIONS
 from deploy.lab.shell import LabError, render, write
 from deploy.lab.state import State
 
@@ -178,7 +179,8 @@ def _nginx(lab: Lab, configuration: Path, name: str) -> list[str]:
 
 
 def _host(state: State, host: Host) -> Program:
-    script = render("host.sh.j2", host=host, kvm=state.kvm, quote=shlex.quote)
+    pool = MOUNT_OPTIONS if host.pool_image.exists() else ""
+    script = render("host.sh.j2", host=host, kvm=state.kvm, pool=pool, quote=shlex.quote)
     return Program(host.name, "hosts", script, 30)
 
 

@@ -16,6 +16,7 @@ from deploy.lab import (
     hosts,
     identity,
     network,
+    pools,
     processes,
     programs,
     report,
@@ -108,10 +109,11 @@ def down(lab: Lab, *, grace: float = GUESTS_SHUTDOWN_SECONDS) -> None:
     Guests get `grace` seconds to shut down by themselves; their autostart flags stay, so `up` brings them back.
     """
     started = time.monotonic()
-    if not lab.root.is_dir():
+    if not lab.root.is_dir() and not _anything_runs(lab):
         say(f"there is no lab in {lab.root}: nothing to bring down")
         return
-    with exclusively(lab, create=False):
+    # Without its folder, too: a lab that somebody deleted while it ran.
+    with exclusively(lab, create=True):
         say(f"lab {lab.id} in {lab.root}: going down")
         _down(lab, grace)
         say(f"down after {time.monotonic() - started:.1f} s; everything on disk is kept")
@@ -119,7 +121,7 @@ def down(lab: Lab, *, grace: float = GUESTS_SHUTDOWN_SECONDS) -> None:
 
 def destroy(lab: Lab, *, grace: float = GUESTS_SHUTDOWN_SECONDS) -> None:
     """Bring the lab down and delete its root folder: databases, disks, directory, secrets."""
-    if not lab.root.is_dir():
+    if not lab.root.is_dir() and not _anything_runs(lab):
         say(f"there is no lab in {lab.root}: nothing to destroy")
         return
     down(lab, grace=grace)
@@ -134,7 +136,7 @@ def adopt(lab: Lab, *, without: Sequence[str] = ()) -> None:
     if Supervisor(lab).is_running():
         say("the lab's supervisord is running: nothing to adopt")
         return
-    if not processes.of_lab(lab) and not any(network.inode(name) for name in lab.namespaces):
+    if not _anything_runs(lab):
         raise LabError(f"nothing of lab {lab.id} is running", "start it with `make up`")
     up(lab, without=without)
 
@@ -178,6 +180,10 @@ def _link(lab: Lab) -> None:
     lab.link.symlink_to(lab.run)
 
 
+def _anything_runs(lab: Lab) -> bool:
+    return bool(processes.of_lab(lab)) or any(network.inode(name) for name in lab.namespaces)
+
+
 def _recover(lab: Lab) -> None:
     """Without a supervisord: end the services that a killed run left, keep its guests, forget dead hosts."""
     left = processes.of_lab(lab)
@@ -188,7 +194,8 @@ def _recover(lab: Lab) -> None:
     services.forget_stale_postgres(lab)
     for host in lab.hosts:
         own = [process for process in processes.alive(left) if process.host == host.name]
-        if any(process.is_guest for process in own) and network.inode(host.namespace) is not None:
+        kept = host.folder.is_dir() and network.inode(host.namespace) is not None
+        if kept and any(process.is_guest for process in own):
             guests = sum(process.is_guest for process in own)
             say(f"  {host.name}: {guests} guest(s) still run and are taken over")
             continue
@@ -282,6 +289,7 @@ def _down(lab: Lab, grace: float) -> None:
         raise LabError(
             f"processes that would not end: {pids}", "end them by hand, then run `make down` again"
         )
+    pools.await_release(lab)
 
 
 def _await(lab: Lab, name: str, condition: Callable[[], bool], *, seconds: float = 30) -> None:

@@ -100,7 +100,12 @@ def traces(lab: Lab) -> dict[str, list[str]]:
         "sockets": [
             line for line in Path("/proc/net/unix").read_text().splitlines() if lab.namespace in line
         ],
+        "loops": [line for line in _loop_devices() if f" {lab.root}/" in line],
     }
+
+
+def _loop_devices() -> list[str]:
+    return _run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"]).output.splitlines()
 
 
 def links() -> set[str]:
