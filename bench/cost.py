@@ -47,7 +47,6 @@ class Cost:
     libvirtd_s: float
     written: int
     volumes: int = 0
-    memory: int = 0
 
     @property
     def cpu_s(self) -> float:
