@@ -60,6 +60,14 @@ class Guest:
         out = base64.b64decode(state.get("out-data", "")) + base64.b64decode(state.get("err-data", ""))
         return Output(state.get("exitcode", -1), out.decode(errors="replace"))
 
+    def boot_id(self) -> str | None:
+        """Which boot this is; None while the guest is not up. Never waits."""
+        opened = self._asked("guest-file-open", {"path": "/proc/sys/kernel/random/boot_id", "mode": "r"})
+        if opened is None:
+            return None
+        read = self._asked("guest-file-read", {"handle": opened["return"], "count": 100})
+        return base64.b64decode(read["return"]["buf-b64"]).decode() if read else None
+
     def reaches(self, address: str, port: int) -> bool:
         """Whether anything at all answers at this TCP address: a refusal is an answer too."""
         script = f"timeout 4 bash -c 'exec 3<>/dev/tcp/{address}/{port}'; echo status=$?"
