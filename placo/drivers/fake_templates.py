@@ -20,7 +20,7 @@ from placo.drivers import libvirt_xml, save_image, volumes
 from placo.drivers.fake_storage import FakePool, Shelf
 from placo.drivers.faults import Faults
 from placo.drivers.ports import DomainSpec, DriverError, Power, TemplateBroken, TemplateSpec
-from placo.drivers.templates import Templates, blank_of, disk_of, domain_of, memory_of
+from placo.drivers.templates import Templates, blank_of, disk_of, domain_of, memory_of, template_domain
 
 PARTIAL_MAGIC = b"LibvirtQemudPart"
 """What libvirt writes first, and replaces when all of the memory is there."""
@@ -67,7 +67,7 @@ class FakeTemplates(Templates):
         self._clear(name)
         volumes.ensure_overlay(self._volumes, disk_of(name), spec.image, spec.system_disk_gib)
         volumes.ensure_volume(self._volumes, blank_of(name), spec.data_volume_gib)
-        domain = _template_domain(name, spec)
+        domain = template_domain(name, spec)
         self._shelf.put("domains", domain.uuid, _record(domain))
         try:
             self._faults.check("boot")
@@ -199,21 +199,3 @@ def _with_link_up(live: str) -> str:
 def _record(spec: DomainSpec) -> dict[str, Any]:
     identity = {"name": spec.name, "uuid": spec.uuid, "platform_uuid": None}
     return {"spec": identity, "power": Power.RUNNING, "autostart": False, "live_seed": None, "live": None}
-
-
-def _template_domain(name: str, spec: TemplateSpec) -> DomainSpec:
-    return DomainSpec(
-        name=domain_of(name),
-        uuid="00000000-0000-4000-8000-" + hashlib.sha256(name.encode()).hexdigest()[:12],
-        title=f"PLACO template {name}",
-        memory_mib=spec.memory_mib,
-        vcpus=spec.vcpus,
-        image=spec.image,
-        system_volume=disk_of(name),
-        data_volume=blank_of(name),
-        seed_volume=None,
-        network="none",
-        mac="52:54:00:00:00:00",
-        address="",
-        platform_uuid="",
-    )

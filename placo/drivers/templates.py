@@ -103,7 +103,7 @@ class Templates:
         self._clear(name)
         volumes.ensure_overlay(self._pool, disk_of(name), spec.image, spec.system_disk_gib)
         volumes.ensure_volume(self._pool, blank_of(name), spec.data_volume_gib)
-        definition = clone_xml.template_xml(self._definition(_template_domain(name, spec)))
+        definition = clone_xml.template_xml(self._definition(template_domain(name, spec)))
         domain = self._connection().createXML(definition, 0)
         try:
             self._prepare(domain, name)
@@ -325,7 +325,8 @@ def domain_of(template: str) -> str:
     return f"{template}--template"
 
 
-def _template_domain(name: str, spec: TemplateSpec) -> DomainSpec:
+def template_domain(name: str, spec: TemplateSpec) -> DomainSpec:
+    """The domain that a template is while it is made; it is never defined, and has no network."""
     return DomainSpec(
         name=domain_of(name),
         uuid="00000000-0000-4000-8000-" + hashlib.sha256(name.encode()).hexdigest()[:12],
