@@ -1,3 +1,18 @@
 """Fixtures that several folders of tests share are plugins, so that each is made once."""
 
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
 pytest_plugins = ["tests.lab_world"]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """A database of this checkout's own: several checkouts may be tested at the same time on one server."""
+    checkout = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()[:8]
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_placo_{checkout}"

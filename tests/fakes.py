@@ -132,10 +132,10 @@ class World:
 
 def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
     """Wire the fakes in place of the real drivers until the test ends."""
-    edge = FakeEdge()
+    edge = FakeEdge(folder / "edge")
     world = World(
         hosts={name: FakeHypervisor(folder / name, name) for name in ("h1", "h2")},
-        directory=FakeDirectory(PEOPLE, wiring.site().directory.base),
+        directory=FakeDirectory(folder / "directory", PEOPLE, wiring.site().directory.base),
         edge=edge,
         authority=FakeCertificateAuthority(),
         prober=FakeProber(edge),

@@ -85,7 +85,7 @@ TRANSITIONS: dict[RunKind, Transition] = {
     RunKind.CREATE: Transition(frozenset({_S.REQUESTED}), _S.CREATING, _S.READY, _S.FAILED),
     RunKind.STOP: Transition(frozenset({_S.READY}), _S.STOPPING, _S.STOPPED, _S.READY),
     RunKind.START: Transition(frozenset({_S.STOPPED}), _S.STARTING, _S.READY, _S.STOPPED),
-    RunKind.RESTART: Transition(frozenset({_S.READY}), _S.RESTARTING, _S.READY, _S.STOPPED),
+    RunKind.RESTART: Transition(frozenset({_S.READY}), _S.RESTARTING, _S.READY, _S.READY),
     RunKind.SUSPEND: Transition(frozenset({_S.READY}), _S.SUSPENDING, _S.SUSPENDED, _S.READY),
     RunKind.RESUME: Transition(frozenset({_S.SUSPENDED}), _S.RESUMING, _S.READY, _S.SUSPENDED),
     RunKind.RETIRE: Transition(

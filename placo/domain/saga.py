@@ -40,8 +40,8 @@ class StepSpec:
 class Policy:
     """How patient the engine is with an action. All in seconds but `attempts`.
 
-    lease: one call may take this long before another worker takes the step over; attempts: failures before the run is
-    stuck; deadline: how long NotYet may be answered before that counts as a failure.
+    lease: how long one effect may take before another worker takes the step over (renewed between effects); attempts:
+    failures before the run is stuck; deadline: how long NotYet may be answered before that counts as a failure.
     """
 
     lease: float = 90
@@ -147,8 +147,11 @@ def power_steps(kind: RunKind, machines: Iterable[str]) -> tuple[StepSpec, ...]:
             needs = (f"stop:{name}",)
         if kind is RunKind.SUSPEND:
             steps.append(StepSpec(f"suspend:{name}", "suspend", Verb.ENSURE, name))
-        if kind in (RunKind.START, RunKind.RESTART, RunKind.RESUME):
+        if kind in (RunKind.START, RunKind.RESTART):
             steps.append(StepSpec(f"start:{name}", "power", Verb.ENSURE, name, needs))
+        if kind is RunKind.RESUME:
+            steps.append(StepSpec(f"start:{name}", "suspend", Verb.REMOVE, name))
+        if kind in (RunKind.START, RunKind.RESTART, RunKind.RESUME):
             steps.append(StepSpec(f"health:{name}", "health", Verb.ENSURE, name, (f"start:{name}",)))
     return tuple(steps)
 

@@ -1,13 +1,18 @@
-"""The directory in memory: the contract without a server, for tests of everything above the drivers."""
+"""A directory in a folder: the contract without a server, for tests of everything above the drivers.
+
+Platforms survive the process and are shared by all processes that use the same folder; people and their roles are each process's own.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from placo.drivers.checks import dns_label, platform_uuid
+from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
 from placo.drivers.people import best_first, searchable
 from placo.drivers.ports import MachineAccount, Person, Rejected
@@ -18,18 +23,30 @@ class _Subtree:
     uuid: str
     owners: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
-    machines: dict[str, MachineAccount] = field(default_factory=dict)
+    machines: dict[str, str] = field(default_factory=dict)
+    """Machine -> password of its account."""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> _Subtree:
+        return cls(found["uuid"], set(found["owners"]), set(found["members"]), dict(found["machines"]))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "uuid": self.uuid,
+            "owners": sorted(self.owners),
+            "members": sorted(self.members),
+            "machines": self.machines,
+        }
 
 
 class FakeDirectory:
-    """`ports.Directory` in this process. `faults` makes it fail; people are added with `add_person`."""
+    """`ports.Directory` in `folder`. `faults` makes it fail; people are added with `add_person`."""
 
-    def __init__(self, people: Iterable[Person] = (), base: str = "dc=placo,dc=test") -> None:
+    def __init__(self, folder: Path, people: Iterable[Person] = (), base: str = "dc=placo,dc=test") -> None:
         self.faults = Faults("the fake directory")
         self._base = base
-        self._lock = threading.RLock()
+        self._shelf = Shelf(folder)
         self._people: dict[str, Person] = {}
-        self._platforms: dict[str, _Subtree] = {}
         self.admins: set[str] = set()
         self.owners_of: dict[str, set[str]] = {}
         for person in people:
@@ -37,26 +54,28 @@ class FakeDirectory:
 
     def add_person(self, person: Person) -> None:
         """Somebody joins (or changes)."""
-        with self._lock:
-            self._people[person.uid.casefold()] = person
+        self._people[person.uid.casefold()] = person
 
     def remove_person(self, uid: str) -> None:
         """Somebody leaves the directory, and all groups with it (what refint does in slapd)."""
-        with self._lock:
-            self._people.pop(uid.casefold(), None)
-            for group in (self.admins, *self.owners_of.values()):
-                group.discard(uid)
-            for subtree in self._platforms.values():
+        self._people.pop(uid.casefold(), None)
+        for group in (self.admins, *self.owners_of.values()):
+            group.discard(uid)
+        with self._shelf.locked():
+            for slug in self._slugs():
+                subtree = self._subtree(slug)
                 subtree.owners.discard(uid)
                 subtree.members.discard(uid)
+                self._put(slug, subtree)
 
     def visible_to(self, machine_dn: str, password: str) -> set[str] | None:
         """uids that a machine's account sees; None if it cannot bind."""
-        with self._lock:
-            for slug, subtree in self._platforms.items():
-                for machine, account in subtree.machines.items():
-                    if self.machine_dn(slug, machine) == machine_dn and account.password == password:
-                        return set(subtree.members)
+        with self._shelf.locked():
+            for slug in self._slugs():
+                subtree = self._subtree(slug)
+                for machine, known in subtree.machines.items():
+                    if self.machine_dn(slug, machine) == machine_dn and known == password:
+                        return subtree.members
         return None
 
     # --- the contract ---
@@ -82,30 +101,34 @@ class FakeDirectory:
             dns_label(slug, "slug")
             platform_uuid(uuid)
             known = {self._known(uid) for uid in owners}
-            subtree = self._platforms.setdefault(slug, _Subtree(uuid))
+            subtree = self._find(slug) or _Subtree(uuid)
             if subtree.uuid != uuid:
                 raise Rejected(
                     f"the directory already has a platform {slug!r} of another making ({subtree.uuid})"
                 )
             subtree.owners |= known
             subtree.members |= known
+            self._put(slug, subtree)
 
     def ensure_machine_account(self, slug: str, account: MachineAccount) -> None:
         with self._operation("ensure_machine_account"):
             self.machine_dn(slug, account.machine)
-            self._subtree(slug).machines[account.machine] = account
+            subtree = self._subtree(slug)
+            subtree.machines[account.machine] = account.password
+            self._put(slug, subtree)
 
     def remove_machine_account(self, slug: str, machine: str) -> None:
         with self._operation("remove_machine_account"):
             self.machine_dn(slug, machine)
-            if slug in self._platforms:
-                self._platforms[slug].machines.pop(machine, None)
+            if (subtree := self._find(slug)) is not None:
+                subtree.machines.pop(machine, None)
+                self._put(slug, subtree)
 
     def remove_platform(self, slug: str, uuid: str) -> None:
         with self._operation("remove_platform"):
             dns_label(slug, "slug")
-            if slug in self._platforms and self._platforms[slug].uuid == uuid:
-                del self._platforms[slug]
+            if (subtree := self._find(slug)) is not None and subtree.uuid == uuid:
+                self._shelf.drop("platforms", slug)
 
     def ensure_member(self, slug: str, uid: str, *, owner: bool = False) -> None:
         with self._operation("ensure_member"):
@@ -115,18 +138,19 @@ class FakeDirectory:
             subtree.members.add(known)
             if owner:
                 subtree.owners.add(known)
+            self._put(slug, subtree)
 
     def remove_member(self, slug: str, uid: str) -> None:
         with self._operation("remove_member"):
             dns_label(slug, "slug")
-            if slug in self._platforms:
-                subtree = self._platforms[slug]
+            if (subtree := self._find(slug)) is not None:
                 for group in (subtree.owners, subtree.members):
                     group.difference_update({known for known in group if known.casefold() == uid.casefold()})
+                self._put(slug, subtree)
 
     def members(self, slug: str) -> Mapping[str, bool]:
         with self._operation("members"):
-            subtree = self._platforms.get(dns_label(slug, "slug"))
+            subtree = self._find(dns_label(slug, "slug"))
             return {uid: uid in subtree.owners for uid in sorted(subtree.members)} if subtree else {}
 
     def administrators(self) -> frozenset[str]:
@@ -139,14 +163,15 @@ class FakeDirectory:
 
     def platforms(self) -> Mapping[str, str]:
         with self._operation("platforms"):
-            return {slug: subtree.uuid for slug, subtree in self._platforms.items()}
+            return {slug: self._subtree(slug).uuid for slug in self._slugs()}
 
     def entries(self, slug: str) -> list[str]:
         with self._operation("entries"):
             top = self._top(slug)
-            if slug not in self._platforms:
+            subtree = self._find(slug)
+            if subtree is None:
                 return []
-            machines = sorted(self.machine_dn(slug, machine) for machine in self._platforms[slug].machines)
+            machines = sorted(self.machine_dn(slug, machine) for machine in subtree.machines)
             return [
                 top,
                 self.group_dn(slug, "members"),
@@ -171,7 +196,7 @@ class FakeDirectory:
     @contextmanager
     def _operation(self, name: str) -> Iterator[None]:
         self.faults.check(name)
-        with self._lock:
+        with self._shelf.locked():
             yield
 
     def _known(self, uid: str) -> str:
@@ -180,7 +205,18 @@ class FakeDirectory:
             raise Rejected(f"the directory has nobody with the uid {uid!r}")
         return person.uid
 
+    def _find(self, slug: str) -> _Subtree | None:
+        found = self._shelf.get("platforms", slug)
+        return None if found is None else _Subtree.of(found)
+
     def _subtree(self, slug: str) -> _Subtree:
-        if slug not in self._platforms:
+        subtree = self._find(slug)
+        if subtree is None:
             raise Rejected(f"the directory has no platform {slug!r}")
-        return self._platforms[slug]
+        return subtree
+
+    def _put(self, slug: str, subtree: _Subtree) -> None:
+        self._shelf.put("platforms", slug, {"slug": slug, **subtree.as_json()})
+
+    def _slugs(self) -> list[str]:
+        return [found["slug"] for found in self._shelf.all("platforms")]

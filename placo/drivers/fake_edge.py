@@ -1,13 +1,17 @@
-"""Edge, certificate authority and prober in memory, for tests of everything above the drivers."""
+"""Edge, certificate authority and prober without servers, for tests of everything above the drivers.
+
+What the edge serves survives the process and is shared by all processes that use the same folder.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from placo.drivers.certificates import check_pair, create_root, issue_from
 from placo.drivers.checks import dns_label, edge_routes, platform_uuid
+from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
 from placo.drivers.ports import EdgeRoute, KeyPair, ProbeResult, Rejected
 
@@ -22,12 +26,23 @@ class FakeSite:
 
 
 class FakeEdge:
-    """`ports.Edge` in this process; `served` is the world that tests look at."""
+    """`ports.Edge` in `folder`; `served` is the world that tests look at."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.faults = Faults("the fake edge")
-        self.served: dict[str, FakeSite] = {}
-        self._lock = threading.Lock()
+        self._shelf = Shelf(folder)
+
+    @property
+    def served(self) -> dict[str, FakeSite]:
+        """slug -> what is served for it."""
+        return {
+            found["slug"]: FakeSite(
+                found["uuid"],
+                tuple(EdgeRoute(**route) for route in found["routes"]),
+                found["certificate"].encode(),
+            )
+            for found in self._shelf.all("sites")
+        }
 
     def ensure_site(
         self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes
@@ -36,22 +51,25 @@ class FakeEdge:
         checked = edge_routes(slug, routes)
         check_pair(certificate, key)
         platform_uuid(uuid)
-        with self._lock:
-            holder = self.served.get(slug)
+        with self._shelf.locked():
+            served = self.served
+            holder = served.get(slug)
             if holder is not None and holder.uuid != uuid:
                 raise Rejected(f"the edge already has a site {slug!r} of another platform ({holder.uuid})")
-            others = {r.host for name, site in self.served.items() if name != slug for r in site.routes}
+            others = {r.host for name, site in served.items() if name != slug for r in site.routes}
             for route in checked:
                 if route.host in others:
                     raise Rejected(f"the edge does not accept the site: {route.host} is served already")
-            self.served[slug] = FakeSite(uuid, checked, certificate)
+            routed = [asdict(route) for route in checked]
+            site = {"slug": slug, "uuid": uuid, "routes": routed, "certificate": certificate.decode()}
+            self._shelf.put("sites", slug, site)
 
     def remove_site(self, slug: str, uuid: str) -> None:
         self.faults.check("remove_site")
         dns_label(slug, "slug")
-        with self._lock:
+        with self._shelf.locked():
             if slug in self.served and self.served[slug].uuid == uuid:
-                del self.served[slug]
+                self._shelf.drop("sites", slug)
 
     def sites(self) -> Mapping[str, str]:
         self.faults.check("sites")

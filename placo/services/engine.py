@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from django.db import connection, transaction
@@ -23,7 +23,7 @@ from placo.domain.saga import Verb
 from placo.drivers.ports import DriverError, Rejected, Unavailable
 from placo.platforms.models import JournalEntry, Machine, Run, Step, Template
 from placo.services import runs, steps
-from placo.services.work import GoCold, NotYet
+from placo.services.work import GoCold, Guard, LeaseLost, NotYet
 
 log = logging.getLogger("placo.engine")
 
@@ -48,18 +48,12 @@ def advance(run_id: int) -> int:
     return tried
 
 
-def due_runs(limit: int = 200) -> list[int]:
-    """Runs with something left to do: what the sweep rings for."""
-    going = [StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.UNDOING]
-    active = Run.objects.filter(
-        state__in=[s.value for s in ACTIVE_RUNS], steps__state__in=[s.value for s in going]
-    )
-    return list(active.distinct().order_by("id").values_list("pk", flat=True)[:limit])
-
-
-def _free(step: Step, now: datetime) -> bool:
-    return (step.lease_until is None or step.lease_until <= now) and (
-        step.not_before is None or step.not_before <= now
+@transaction.atomic
+def due_runs(limit: int = 500) -> list[int]:
+    """Runs for which a worker has something to do: what the sweep rings for. Those at which one writes now are left out."""
+    due = Run.objects.filter(due_at__lte=timezone.now(), state__in=[s.value for s in ACTIVE_RUNS])
+    return list(
+        due.select_for_update(skip_locked=True).order_by("due_at").values_list("pk", flat=True)[:limit]
     )
 
 
@@ -68,12 +62,13 @@ def _claim(run_id: int) -> Claim | None:
     run = runs.lock_run(run_id)
     if RunState(run.state) not in ACTIVE_RUNS:
         return None
-    now, rows = timezone.now(), {step.name: step for step in run.steps.all()}
-    due = saga.due(RunState(run.state), {n: s.spec for n, s in rows.items()}, runs.states_of(rows.values()))
-    ready = [name for name in due if _free(rows[name], now)]
+    now, rows = timezone.now(), list(run.steps.all())
+    ready = [step for step in runs.due_steps(run, rows) if runs.ready_at(step, now) <= now]
     if not ready:
+        run.due_at = runs.next_due(run, rows)  # a lease that was renewed meanwhile
+        run.save(update_fields=["due_at"])
         return None
-    step, undoing = rows[ready[0]], run.state == RunState.UNWINDING.value
+    step, undoing = ready[0], run.state == RunState.UNWINDING.value
     run.fence += 1
     step.fence = run.fence
     step.lease_until = now + timedelta(seconds=saga.policy(step.action).lease)
@@ -85,7 +80,8 @@ def _claim(run_id: int) -> Claim | None:
     verb = Verb(step.verb).inverse if undoing else Verb(step.verb)
     JournalEntry.objects.create(run=run, step=step, event="intended", fence=run.fence, message=verb.value)
     run.version += 1
-    run.save(update_fields=["fence", "version"])
+    run.due_at = runs.next_due(run, rows)
+    run.save(update_fields=["fence", "version", "due_at"])
     runs.ring(run.pk, times=min(len(ready) - 1, 3))
     return Claim(run.pk, step.pk, run.fence, verb, undoing)
 
@@ -95,7 +91,9 @@ def _perform(claim: Claim) -> None:
     name = f"run={claim.run_id} step={step.name} verb={claim.verb.value} fence={claim.fence}"
     change: Change
     try:
-        answer = steps.perform(step, claim.verb)
+        answer = steps.perform(step, claim.verb, _guard(claim, step.action))
+    except LeaseLost:
+        change = _took_too_long
     except Rejected as error:
         log.warning("%s rejected: %s", name, error)
         change = partial(_rejected, why=str(error))
@@ -120,6 +118,20 @@ def _perform(claim: Claim) -> None:
     _write(claim, change)
 
 
+def _guard(claim: Claim, action: str) -> Guard:
+    """Asked before each effect of a claim: raises LeaseLost once somebody else may be at the step, else keeps the lease young."""
+    lease = timedelta(seconds=saga.policy(action).lease)
+
+    def check() -> None:
+        now = timezone.now()
+        held = Step.objects.filter(pk=claim.step_id, fence=claim.fence, lease_until__gt=now)
+        until = held.values_list("lease_until", flat=True).first()
+        if until is None or (until - now < lease / 2 and not held.update(lease_until=now + lease)):
+            raise LeaseLost
+
+    return check
+
+
 Change = Callable[[Run, Step, list[Step]], str]
 """What to write about a step of a locked run, given all of its steps; the answer is the event for the journal."""
 
@@ -131,7 +143,7 @@ def _write(claim: Claim, change: Change) -> None:
         rows = list(run.steps.all())
         step = next(s for s in rows if s.pk == claim.step_id)
         if step.fence != claim.fence:
-            _late(run, step, claim)
+            _late(run, step, rows, claim)
             return
         step.lease_until = step.fence = None
         step.error, step.message = "", ""
@@ -143,14 +155,23 @@ def _write(claim: Claim, change: Change) -> None:
         runs.settle(run, rows)
 
 
-def _late(run: Run, step: Step, claim: Claim) -> None:
+def _late(run: Run, step: Step, rows: list[Step], claim: Claim) -> None:
     """The step is no longer this worker's: its result does not count. Where nobody took over yet, the way is free now."""
     JournalEntry.objects.create(run=run, step=step, event="fenced", fence=claim.fence)
     log.warning("run=%s step=%s fence=%s lost its lease", run.pk, step.name, claim.fence)
     if step.fence is None:
         step.lease_until = None
         step.save(update_fields=["lease_until"])
+        run.due_at = runs.next_due(run, rows)
+        run.save(update_fields=["due_at"])
         runs.ring(run.pk)
+
+
+def _took_too_long(run: Run, step: Step, _rows: list[Step]) -> str:
+    """This worker was slower than its lease, and nobody took over yet: somebody does it again, at once."""
+    step.state = _idle(run)
+    runs.ring(run.pk)
+    return "expired"
 
 
 def _done(run: Run, step: Step, _rows: list[Step], *, message: str) -> str:

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from placo.domain import saga
-from placo.domain.lifecycle import RunKind
+from placo.domain.lifecycle import PlatformState, RunKind, RunState
 from placo.platforms.models import Platform, Run, User
 from placo.services import access, runs
 from placo.services.errors import InvalidInput
@@ -31,11 +31,16 @@ def power_platform(*, acting_user: User, slug: str, action: str) -> Run:
 
 @transaction.atomic
 def retire_platform(*, acting_user: User, slug: str, confirm: str) -> Run:
-    """Remove a platform and everything in it for good; `confirm` has to be its slug."""
+    """Remove a platform and everything in it for good; `confirm` has to be its slug. One that is being made is undone."""
     platform: Platform = access.get_managed_platform(acting_user, slug)
     if confirm != platform.slug:
         raise InvalidInput(
             {"confirm": [_("Type the platform's name, %(slug)s, to confirm.") % {"slug": slug}]}
         )
+    if platform.state == PlatformState.CREATING.value:
+        creation = platform.runs.get(kind=RunKind.CREATE.value, ended_at=None)
+        if creation.state == RunState.UNWINDING.value:
+            return creation
+        return runs.undo_run(acting_user=acting_user, run_id=creation.pk)
     steps = saga.retire_steps(platform.plan.images)
     return runs.start(platform, RunKind.RETIRE, steps, acting_user=acting_user)

@@ -13,8 +13,7 @@ from django.utils import timezone
 from placo.domain.catalogue import Text
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.platforms.models import JournalEntry, Machine, Run, Step, User
-from placo.services import access
-from placo.services.runs import UNWINDABLE, skippable
+from placo.services import access, runs
 from placo.services.selectors import Address, addresses_of
 
 _BUSY = {StepState.RUNNING.value, StepState.WAITING.value}
@@ -100,20 +99,19 @@ def progress(*, acting_user: User, run_id: int) -> Progress:
     steps = list(run.steps.all())
     unwinding = run.state in (RunState.UNWINDING.value, RunState.UNDONE.value)
     over = _BACK_OVER if unwinding else _FORWARD_OVER
-    failed = tuple(step for step in steps if step.state == StepState.FAILED.value)
-    stuck = run.state == RunState.STUCK.value or (run.state == RunState.UNWINDING.value and bool(failed))
+    stuck = runs.stuck(run, steps)
     created = run.kind == RunKind.CREATE.value and run.state == RunState.DONE.value
     return Progress(
         run=run,
         lanes=_lanes(run, steps),
         now=_now(steps, unwinding),
-        failed=failed,
+        failed=tuple(runs.failed(steps)),
         done=sum(step.state in over for step in steps),
         total=len(steps),
         ended=RunState(run.state) not in ACTIVE_RUNS,
         stuck=stuck,
-        can_skip=stuck and acting_user.is_administrator and skippable(run, steps),
-        can_undo=run.state == RunState.STUCK.value and RunKind(run.kind) in UNWINDABLE,
+        can_skip=stuck and acting_user.is_administrator and runs.skippable(run, steps),
+        can_undo=runs.undoable(run),
         addresses=addresses_of(run.platform.plan) if created else (),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 
 from django.db import IntegrityError, transaction
@@ -60,7 +61,7 @@ def start(
         raise Conflict(
             _("Another run is under way on this platform."), _("Wait until it has ended.")
         ) from None
-    Step.objects.bulk_create(
+    rows = Step.objects.bulk_create(
         Step(
             run=run,
             position=position,
@@ -74,6 +75,7 @@ def start(
     )
     JournalEntry.objects.create(run=run, event="started")
     auditlog.record(acting_user, f"run.{kind.value}", platform.slug, run=run.pk, subject=subject)
+    settle(run, rows)
     ring(run.pk)
     return run
 
@@ -88,6 +90,24 @@ def states_of(steps: Iterable[Step]) -> dict[str, StepState]:
     return {step.name: StepState(step.state) for step in steps}
 
 
+def ready_at(step: Step, now: datetime) -> datetime:
+    """When a step whose turn it is may be done: after its lease and its wait."""
+    return max(step.lease_until or now, step.not_before or now)
+
+
+def due_steps(run: Run, steps: list[Step]) -> list[Step]:
+    """The steps whose turn it is, in the order of the plan, leased and waiting ones among them."""
+    by_name = {step.name: step for step in steps}
+    specs = {name: step.spec for name, step in by_name.items()}
+    return [by_name[name] for name in saga.due(RunState(run.state), specs, states_of(steps))]
+
+
+def next_due(run: Run, steps: list[Step]) -> datetime | None:
+    """When a worker has something to do for a run; None when nothing will happen without a decision."""
+    now = timezone.now()
+    return min((ready_at(step, now) for step in due_steps(run, steps)), default=None)
+
+
 def settle(run: Run, steps: list[Step]) -> None:
     """Bring the run, and with it the platform, to where its steps stand. The caller holds the run's lock."""
     outcome = saga.outcome(RunState(run.state), states_of(steps))
@@ -97,7 +117,8 @@ def settle(run: Run, steps: list[Step]) -> None:
         if outcome in (RunState.DONE, RunState.UNDONE):
             run.ended_at = timezone.now()
     run.version += 1
-    run.save(update_fields=["state", "ended_at", "version", "fence"])
+    run.due_at = next_due(run, steps)
+    run.save(update_fields=["state", "ended_at", "version", "fence", "due_at"])
     if run.ended_at is not None:
         _end(run, outcome)
 
@@ -155,14 +176,48 @@ UNWINDABLE = frozenset({RunKind.CREATE, RunKind.MEMBER})
 """Kinds of run that a definitive refusal turns round; the others stand stuck until somebody chooses."""
 
 
-def _stuck(acting_user: User, run_id: int) -> tuple[Run, list[Step]]:
+def failed(steps: Iterable[Step]) -> list[Step]:
+    """The steps that need a decision."""
+    return [step for step in steps if step.state == StepState.FAILED.value]
+
+
+def stuck(run: Run, steps: Iterable[Step]) -> bool:
+    """Whether somebody has to decide, on the way there or on the way back."""
+    return run.state == RunState.STUCK.value or (
+        run.state == RunState.UNWINDING.value and bool(failed(steps))
+    )
+
+
+def undoable(run: Run) -> bool:
+    """Whether everything that the run did may be undone now: a creation at any time, anything else once it is stuck.
+
+    Never a retirement, for data that is gone does not come back.
+    """
+    if run.kind == RunKind.RETIRE.value:
+        return False
+    return run.state == RunState.STUCK.value or (
+        run.state == RunState.RUNNING.value and run.kind == RunKind.CREATE.value
+    )
+
+
+def skippable(run: Run, steps: Iterable[Step]) -> bool:
+    """Whether the run can go on without its failed steps: never without a removal, for what is not gone is not free."""
+    back = run.state == RunState.UNWINDING.value
+    verbs = {Verb(step.verb).inverse if back else Verb(step.verb) for step in failed(steps)}
+    return verbs == {Verb.ENSURE}
+
+
+def _locked(acting_user: User, run_id: int) -> tuple[Run, list[Step]]:
     access.get_run(acting_user, run_id)
     run = lock_run(run_id)
-    if run.state != RunState.STUCK.value and not (
-        run.state == RunState.UNWINDING.value and run.steps.filter(state=StepState.FAILED.value).exists()
-    ):
-        raise Conflict(_("This run is not stuck."), _("Only a stuck run has something to decide."))
     return run, list(run.steps.all())
+
+
+def _stuck(acting_user: User, run_id: int) -> tuple[Run, list[Step]]:
+    run, steps = _locked(acting_user, run_id)
+    if not stuck(run, steps):
+        raise Conflict(_("This run is not stuck."), _("Only a stuck run has something to decide."))
+    return run, steps
 
 
 def _again(steps: list[Step], state: StepState) -> None:
@@ -190,12 +245,6 @@ def retry_run(*, acting_user: User, run_id: int) -> Run:
     return _resume(run, steps, acting_user, "retry")
 
 
-def skippable(run: Run, steps: Iterable[Step]) -> bool:
-    """Whether the run can go on without its failed steps: never without a removal, for what is not gone is not free."""
-    failed = [step for step in steps if step.state == StepState.FAILED.value]
-    return run.state != RunState.UNWINDING.value and all(step.verb == Verb.ENSURE.value for step in failed)
-
-
 @transaction.atomic
 def skip_run(*, acting_user: User, run_id: int) -> Run:
     """Go on without the failed steps of a stuck run (administrators): they count as done."""
@@ -214,12 +263,15 @@ def skip_run(*, acting_user: User, run_id: int) -> Run:
 
 @transaction.atomic
 def undo_run(*, acting_user: User, run_id: int) -> Run:
-    """Undo everything that a stuck creation did."""
-    run, steps = _stuck(acting_user, run_id)
-    if RunKind(run.kind) not in UNWINDABLE:
+    """Undo everything that a stuck run did, or a creation that is still under way."""
+    run, steps = _locked(acting_user, run_id)
+    if run.kind == RunKind.RETIRE.value:
         raise Conflict(
-            _("This kind of run cannot be undone."), _("Retry it, or ask an administrator to skip the step.")
+            _("A retirement cannot be undone: what is removed does not come back."),
+            _("Mend the cause, then retry."),
         )
+    if not undoable(run):
+        raise Conflict(_("There is nothing to undo now."), _("Wait until the run has ended or is stuck."))
     begin_unwinding(run, steps, _("asked for by %(who)s") % {"who": acting_user.username})
     return _resume(run, steps, acting_user, "undo")
 

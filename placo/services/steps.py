@@ -18,20 +18,20 @@ from placo.domain.saga import Verb
 from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, NetworkSpec, Power
 from placo.platforms.models import Machine, Membership, Step
 from placo.services import cloning, seeds
-from placo.services.work import Answer, Done, NotYet, Work
+from placo.services.work import Answer, Done, Guard, NotYet, Work
 
 SHUTDOWN_PATIENCE_S = 40
 """How long a guest may take to power off by itself before it is switched off."""
 HEALTH_PATIENCE_S, HEALTH_POLL_S = 2.0, 0.05
 """How long one step asks a machine that was resumed, and how often."""
-GENTLE = (RunKind.STOP.value, RunKind.RESTART.value)
-"""Kinds of run after which the machine's disks are still wanted."""
+RUTHLESS = (RunKind.CREATE.value, RunKind.RETIRE.value)
+"""Kinds of run that switch off only what is then removed for good: nobody waits for such a guest to say farewell."""
 
 
-def perform(step: Step, verb: Verb) -> Answer:
-    """Do one half of a step's pair; raises what the drivers raise."""
+def perform(step: Step, verb: Verb, guard: Guard) -> Answer:
+    """Do one half of a step's pair; raises what the drivers raise, and LeaseLost when `guard` does."""
     ensure, remove = ACTIONS[step.action]
-    return (ensure if verb is Verb.ENSURE else remove)(Work(step, step.run.platform.plan))
+    return (ensure if verb is Verb.ENSURE else remove)(Work(step, step.run.platform.plan, guard))
 
 
 def _nothing(_work: Work) -> Answer:
@@ -64,12 +64,12 @@ def _network_gone(work: Work) -> Answer:
 
 def _directory_up(work: Work) -> Answer:
     plan = work.plan
-    wiring.directory().ensure_platform(plan.slug, plan.uuid, plan.owners)
+    work.directory.ensure_platform(plan.slug, plan.uuid, plan.owners)
     return Done()
 
 
 def _directory_gone(work: Work) -> Answer:
-    wiring.directory().remove_platform(work.plan.slug, work.plan.uuid)
+    work.directory.remove_platform(work.plan.slug, work.plan.uuid)
     return Done()
 
 
@@ -91,12 +91,12 @@ def _data_volume_gone(work: Work) -> Answer:
 def _account_up(work: Work) -> Answer:
     m = work.machine
     account = MachineAccount(m.name, wiring.machine_secret(m.uuid, seeds.DIRECTORY_PURPOSE))
-    wiring.directory().ensure_machine_account(work.plan.slug, account)
+    work.directory.ensure_machine_account(work.plan.slug, account)
     return Done()
 
 
 def _account_gone(work: Work) -> Answer:
-    wiring.directory().remove_machine_account(work.plan.slug, work.machine.name)
+    work.directory.remove_machine_account(work.plan.slug, work.machine.name)
     return Done()
 
 
@@ -113,7 +113,7 @@ def _domain_gone(work: Work) -> Answer:
 
 def _power_off(work: Work) -> Answer:
     """Stopping is gentle; what is removed for good is switched off."""
-    patience = SHUTDOWN_PATIENCE_S if work.step.run.kind in GENTLE else 0
+    patience = 0 if work.step.run.kind in RUTHLESS else SHUTDOWN_PATIENCE_S
     started, uuid = work.step.started_at, work.machine.uuid
     waited = (timezone.now() - started).total_seconds() if started else 0.0
     power = work.host.power(uuid)
@@ -145,12 +145,12 @@ def _edge_up(work: Work) -> Answer:
         for e in plan.endpoints
     }
     pair = wiring.authority().issue(sorted(routes))
-    wiring.edge().ensure_site(plan.slug, plan.uuid, routes.values(), pair.certificate, pair.key)
+    work.edge.ensure_site(plan.slug, plan.uuid, routes.values(), pair.certificate, pair.key)
     return Done()
 
 
 def _edge_gone(work: Work) -> Answer:
-    wiring.edge().remove_site(work.plan.slug, work.plan.uuid)
+    work.edge.remove_site(work.plan.slug, work.plan.uuid)
     return Done()
 
 
@@ -202,9 +202,9 @@ def _member_settled(work: Work) -> Answer:
     if row is None or not platform.alive:  # its subtree is gone, and the slug may be another platform's
         return Done()
     if row.wanted:
-        wiring.directory().ensure_member(platform.slug, uid, owner=row.owner)
+        work.directory.ensure_member(platform.slug, uid, owner=row.owner)
     else:
-        wiring.directory().remove_member(platform.slug, uid)
+        work.directory.remove_member(platform.slug, uid)
     with transaction.atomic():
         now = Membership.objects.select_for_update().filter(pk=row.pk).first()
         if now is not None and now.version != row.version:
@@ -221,7 +221,7 @@ def _member_refused(work: Work) -> Answer:
     """The undo of both wishes: who was refused, or could not be removed, is not a member afterwards."""
     platform = work.step.run.platform
     if platform.alive:
-        wiring.directory().remove_member(platform.slug, work.step.target)
+        work.directory.remove_member(platform.slug, work.step.target)
     return Done()
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from django.utils import timezone
 
 from placo import wiring
 from placo.domain.plan import Plan, PlannedMachine
-from placo.drivers.ports import DomainSpec, Hypervisor
+from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor
 from placo.platforms.models import Host, Machine, Step
+
+
+class LeaseLost(Exception):
+    """The step is no longer this worker's: nothing more may be done under its claim."""
+
+
+Guard = Callable[[], None]
+"""Asked before every effect; raises LeaseLost."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +47,31 @@ class GoCold:
 Answer = Done | NotYet | GoCold
 
 
+class _Guarded:
+    """A driver of which every call first asks whether the step is still this worker's."""
+
+    def __init__(self, driver: object, guard: Guard) -> None:
+        self._driver, self._guard = driver, guard
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._driver, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self._guard()
+            return attribute(*arguments, **options)
+
+        return call
+
+
 @dataclass(frozen=True)
 class Work:
-    """A step about to be done."""
+    """A step about to be done. The world is reached through it alone, so that no effect goes without the guard."""
 
     step: Step
     plan: Plan
+    guard: Guard
 
     @property
     def host_row(self) -> Host:
@@ -52,7 +81,17 @@ class Work:
     @property
     def host(self) -> Hypervisor:
         """The hypervisor of the platform."""
-        return hypervisor_of(self.host_row)
+        return cast(Hypervisor, _Guarded(hypervisor_of(self.host_row), self.guard))
+
+    @property
+    def directory(self) -> Directory:
+        """The site's directory."""
+        return cast(Directory, _Guarded(wiring.directory(), self.guard))
+
+    @property
+    def edge(self) -> Edge:
+        """The reverse proxy in front of all platforms."""
+        return cast(Edge, _Guarded(wiring.edge(), self.guard))
 
     @property
     def machine(self) -> PlannedMachine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -26,9 +27,9 @@ class Outside:
 
 
 class FakeOutside(Outside):
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         people = [Person(p.uid, p.name, f"{p.uid}@placo.test") for p in site.people()]
-        self.fake = FakeDirectory(people)
+        self.fake = FakeDirectory(folder, people)
         self.fake.admins = {"aurore"}
         self.fake.owners_of = {"topology": {"olivier"}}
         self.directory = self.fake
@@ -72,9 +73,9 @@ def lab_outside() -> LdapOutside:
 
 
 @pytest.fixture(params=["fake", "slapd", pytest.param("lab", marks=pytest.mark.lab)])
-def directory_world(request: pytest.FixtureRequest) -> Iterator[Outside]:
+def directory_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outside]:
     if request.param == "fake":
-        yield FakeOutside()
+        yield FakeOutside(tmp_path)
         return
     if request.param == "slapd":
         server: PrivateSlapd = request.getfixturevalue("slapd")

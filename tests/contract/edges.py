@@ -21,8 +21,8 @@ UPSTREAM = "www.alpha.placo.internal"
 
 
 class FakeOutside:
-    def __init__(self) -> None:
-        self.fake = FakeEdge()
+    def __init__(self, folder: Path) -> None:
+        self.fake = FakeEdge(folder)
         self.edge: Edge = self.fake
         self.port = 443
 
@@ -85,9 +85,9 @@ def nginx_world(edge_servers: tuple[PrivateNginx, Machine]) -> Iterator[NginxOut
 
 
 @pytest.fixture(params=["fake", "nginx"])
-def edge_world(request: pytest.FixtureRequest) -> EdgeWorld:
+def edge_world(request: pytest.FixtureRequest, tmp_path: Path) -> EdgeWorld:
     if request.param == "fake":
-        return FakeOutside()
+        return FakeOutside(tmp_path)
     world: NginxOutside = request.getfixturevalue("nginx_world")
     return world
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -246,8 +247,8 @@ def test_two_threads_may_make_the_same_platform(directory: Directory) -> None:
 # --- the fake alone ---
 
 
-def test_the_fake_fails_on_demand() -> None:
-    fake = FakeOutside().fake
+def test_the_fake_fails_on_demand(tmp_path: Path) -> None:
+    fake = FakeOutside(tmp_path).fake
     fake.faults.fail_next("person", Rejected("no"), times=2)
     for _ in range(2):
         with pytest.raises(Rejected):

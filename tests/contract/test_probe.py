@@ -39,12 +39,12 @@ def real() -> Iterator[Real]:
 
 
 @pytest.fixture(params=["fake", "real"])
-def prober(request: pytest.FixtureRequest) -> Prober:
+def prober(request: pytest.FixtureRequest, tmp_path: Path) -> Prober:
     """One for which WEB answers 200 to everything."""
     if request.param == "real":
         world: Real = request.getfixturevalue("real")
         return EdgeProber("127.0.0.1", world.nginx.ca_file, world.machine.port)
-    edge, issued = FakeEdge(), issue_from(ROOT, [WEB])
+    edge, issued = FakeEdge(tmp_path), issue_from(ROOT, [WEB])
     route = EdgeRoute(WEB, "10.77.16.2", 443, "www.alpha.placo.internal")
     edge.ensure_site("alpha", UUID, [route], issued.certificate, issued.key)
     return FakeProber(edge)
@@ -114,8 +114,8 @@ def test_a_missing_authority_is_an_answer(real: Real, tmp_path: Path) -> None:
     assert not EdgeProber(real.nginx.socket, tmp_path / "none.pem").https(WEB, "/", [200], 5).healthy
 
 
-def test_the_fake_answers_as_told() -> None:
-    prober = FakeProber(FakeEdge())
+def test_the_fake_answers_as_told(tmp_path: Path) -> None:
+    prober = FakeProber(FakeEdge(tmp_path))
     prober.answers[WEB] = 503
     assert prober.https(WEB, "/", [503], 5).healthy
     prober.faults.fail_next("https", Unavailable("the edge does not answer"))

@@ -324,9 +324,36 @@ def test_a_run_that_is_not_stuck_has_nothing_to_decide(
     world: World, optics: Project, emmy: User, admin: User
 ) -> None:
     run = approve(emmy, admin)
-    for choice in (runs.retry_run, runs.undo_run):
-        with pytest.raises(Conflict):
-            choice(acting_user=emmy, run_id=run.pk)
+    with pytest.raises(Conflict):
+        runs.retry_run(acting_user=emmy, run_id=run.pk)
+    world.finish(run.pk)
+    with pytest.raises(Conflict):
+        runs.undo_run(acting_user=emmy, run_id=run.pk)
+
+
+def test_a_creation_can_be_called_off_while_it_is_under_way(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    run = approve(emmy, admin)
+    world.prober.faults.unreachable = True
+    engine.advance(run.pk)
+    assert Run.objects.get(pk=run.pk).state == "running"
+    runs.undo_run(acting_user=emmy, run_id=run.pk)
+
+    assert world.finish(run.pk).state == "undone"
+    assert Platform.objects.get(slug=SLUG).state == "failed"
+    assert world.audit(SLUG) == []
+
+
+def test_a_platform_that_never_came_to_exist_can_be_deleted(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    run = stuck_run(world, emmy, admin)
+    same = platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG)
+
+    assert same.pk == run.pk
+    assert world.finish(run.pk).state == "undone"
+    assert world.audit(SLUG) == []
 
 
 def test_strangers_neither_see_nor_decide(
@@ -354,6 +381,43 @@ def test_a_stuck_retirement_cannot_be_undone_but_retried(
 
     assert world.finish(run.pk).state == "done"
     assert world.audit(SLUG) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "operation", "power", "state"),
+    [
+        ("", "stop", "shutdown_domain", Power.RUNNING, "ready"),
+        ("stop", "start", "start_domain", Power.STOPPED, "stopped"),
+        ("", "suspend", "suspend_domain", Power.RUNNING, "ready"),
+        ("suspend", "resume", "start_domain", Power.PAUSED, "suspended"),
+        ("", "restart", "shutdown_domain", Power.RUNNING, "ready"),
+    ],
+)
+def test_a_stuck_change_of_power_can_be_undone(
+    before: str,
+    action: str,
+    operation: str,
+    power: Power,
+    state: str,
+    world: World,
+    optics: Project,
+    emmy: User,
+    admin: User,
+) -> None:
+    """The host says no too often: everything is back where it was."""
+    platform = ready_platform(world, emmy, admin)
+    if before:
+        world.finish(platforms.power_platform(acting_user=emmy, slug=SLUG, action=before).pk)
+    host = world.host_of(platform)
+    host.faults.fail_next(operation, DriverError("no"), 2 * saga.policy("power").attempts)  # two machines
+    run = world.finish(platforms.power_platform(acting_user=emmy, slug=SLUG, action=action).pk)
+    assert run.state == "stuck"
+    runs.undo_run(acting_user=emmy, run_id=run.pk)
+
+    assert world.finish(run.pk).state == "undone"
+    platform.refresh_from_db()
+    assert platform.state == state
+    assert {d.power for d in host.inventory().domains} == {power}
 
 
 # --- power -----------------------------------------------------------------------------------------------------------

@@ -113,8 +113,8 @@ def test_a_change_of_mind_between_the_step_and_the_end_of_its_run(
     """The step has settled the row, its run has not ended yet: the new wish gets a run of its own."""
     real = steps.perform
 
-    def done_then_changed(step: Any, verb: Any) -> Any:
-        answer = real(step, verb)
+    def done_then_changed(step: Any, verb: Any, guard: Any) -> Any:
+        answer = real(step, verb, guard)
         monkeypatch.setattr(steps, "perform", real)
         members.remove_member(acting_user=emmy, slug=SLUG, uid="alan")
         return answer

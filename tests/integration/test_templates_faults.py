@@ -215,9 +215,9 @@ def test_a_worker_dies_before_and_after_each_step(
 ) -> None:
     real, dead = steps.perform, set()
 
-    def perform(step: object, verb: object) -> object:
+    def perform(step: object, verb: object, guard: object) -> object:
         name = step.name  # type: ignore[attr-defined]
-        answer = None if when == "before" and name not in dead else real(step, verb)  # type: ignore[arg-type]
+        answer = None if when == "before" and name not in dead else real(step, verb, guard)  # type: ignore[arg-type]
         if name not in dead:
             dead.add(name)
             raise Death

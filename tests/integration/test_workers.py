@@ -46,8 +46,8 @@ def test_workers_at_once_do_each_step_once(
     done: Counter[str] = Counter()
     real, lock = steps.perform, threading.Lock()
 
-    def counted(step: object, verb: object) -> object:
-        answer = real(step, verb)  # type: ignore[arg-type]
+    def counted(step: object, verb: object, guard: object) -> object:
+        answer = real(step, verb, guard)  # type: ignore[arg-type]
         if isinstance(answer, Done):
             with lock:
                 done[step.name] += 1  # type: ignore[attr-defined]
@@ -72,12 +72,12 @@ def test_independent_machines_advance_in_parallel(
     real, meeting = steps.perform, threading.Barrier(2)
     met: set[str] = set()
 
-    def perform(step: object, verb: object) -> object:
+    def perform(step: object, verb: object, guard: object) -> object:
         name = step.name  # type: ignore[attr-defined]
         if name.startswith("data-volume:"):
             meeting.wait(timeout=30)
             met.add(name)
-        return real(step, verb)  # type: ignore[arg-type]
+        return real(step, verb, guard)  # type: ignore[arg-type]
 
     monkeypatch.setattr(steps, "perform", perform)
     run = approve(emmy, admin)
@@ -94,13 +94,13 @@ def test_a_worker_that_lost_its_lease_is_not_heard(
     real, asleep, wake = steps.perform, threading.Event(), threading.Event()
     slept: list[str] = []
 
-    def perform(step: object, verb: object) -> object:
+    def perform(step: object, verb: object, guard: object) -> object:
         if step.name == "network" and not slept:  # type: ignore[attr-defined]
             slept.append("network")
             asleep.set()
             assert wake.wait(timeout=30)
             raise RuntimeError("a result that comes too late")
-        return real(step, verb)  # type: ignore[arg-type]
+        return real(step, verb, guard)  # type: ignore[arg-type]
 
     monkeypatch.setattr(steps, "perform", perform)
     run = approve(emmy, admin)
@@ -144,7 +144,7 @@ def test_a_refusal_voids_the_claims_of_other_workers(
 
     real, inside, turned = steps.perform, threading.Event(), threading.Event()
 
-    def perform(step: object, verb: object) -> object:
+    def perform(step: object, verb: object, guard: object) -> object:
         name = step.name  # type: ignore[attr-defined]
         if name == "network" and verb.value == "ensure":  # type: ignore[attr-defined]
             inside.set()
@@ -152,7 +152,7 @@ def test_a_refusal_voids_the_claims_of_other_workers(
         if name == "directory" and verb.value == "ensure":  # type: ignore[attr-defined]
             assert inside.wait(timeout=30)
             raise Rejected("never")
-        return real(step, verb)  # type: ignore[arg-type]
+        return real(step, verb, guard)  # type: ignore[arg-type]
 
     monkeypatch.setattr(steps, "perform", perform)
     run = approve(emmy, admin)

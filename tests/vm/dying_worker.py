@@ -1,7 +1,7 @@
-"""A worker that is killed at one place: python -m tests.vm.dying_worker DATABASE RUN OPERATION MOMENT.
+"""A worker that is killed at one place: python -m tests.vm.dying_worker DATABASE RUN OPERATION MOMENT EDGE.
 
 Advances the run with the real drivers; at the first call of the hypervisor's OPERATION it gets SIGKILL: `before` anything is
-done, `during` it, or `after` it, before anybody heard of it.
+done, `during` it, or `after` it, before anybody heard of it. EDGE is the folder of a fake edge.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import django
@@ -20,13 +21,13 @@ DURING_S = 0.12
 PATIENCE_S = 120
 
 
-def without_edge() -> None:
-    """The lab's edge is out of reach from here (its addresses are in the portal's namespace): a fake one, always well."""
+def without_edge(folder: Path) -> None:
+    """The lab's edge is out of reach from here (its addresses are in the portal's namespace): a fake one in `folder`, always well."""
     from placo import wiring
     from placo.drivers.fake_edge import FakeEdge
     from placo.drivers.ports import ProbeResult
 
-    edge = FakeEdge()
+    edge = FakeEdge(folder)
 
     class Well:
         def https(self, *_arguments: object) -> ProbeResult:
@@ -36,7 +37,7 @@ def without_edge() -> None:
     wiring.prober = Well  # type: ignore[assignment]
 
 
-def main(database: str, run_id: int, operation: str, moment: str) -> int:
+def main(database: str, run_id: int, operation: str, moment: str, edge: str) -> int:
     """Ends by SIGKILL; returns 1 when the operation was never called."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "placo.settings")
     django.setup()
@@ -45,7 +46,7 @@ def main(database: str, run_id: int, operation: str, moment: str) -> int:
     from placo.drivers.libvirt import LibvirtHypervisor
     from placo.services import engine, runs
 
-    without_edge()
+    without_edge(Path(edge))
     connections["default"].settings_dict["NAME"] = database
     runs._send = lambda _run_id, _after: None  # type: ignore[assignment]
     real = getattr(LibvirtHypervisor, operation)
@@ -72,4 +73,4 @@ def main(database: str, run_id: int, operation: str, moment: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -39,7 +40,7 @@ PLACES = [
 
 
 @pytest.fixture
-def host(transactional_db: None, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Host:
+def host(transactional_db: None, lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     """A host of the lab, with its templates, in the test's database; addresses that the lab gives away last."""
     entry = wiring.site().hosts[-1]
     row = Host.objects.create(
@@ -53,7 +54,7 @@ def host(transactional_db: None, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> H
     monkeypatch.setattr(runs, "_send", lambda _run_id, _after: None)
     for name in ("edge", "prober"):
         monkeypatch.setattr(wiring, name, getattr(wiring, name))  # what comes next is undone afterwards
-    without_edge()
+    without_edge(tmp_path / "edge")
     network = wiring.site().network
     last = 2 ** (network.prefix - network.pool.prefixlen) - 1
     monkeypatch.setattr(
@@ -90,7 +91,7 @@ def _finish(run_id: int, seconds: float = 90) -> Run:
 
 @pytest.mark.parametrize(("operation", "moment"), PLACES)
 def test_the_next_worker_completes_it(
-    lab: Lab, people: tuple[User, User], host: Host, operation: str, moment: str
+    lab: Lab, people: tuple[User, User], host: Host, operation: str, moment: str, tmp_path: Path
 ) -> None:
     owner, admin = people
     request = requests.submit_request(
@@ -102,7 +103,7 @@ def test_the_next_worker_completes_it(
         justification="A worker dies.",
     )
     run = requests.approve_request(acting_user=admin, request_id=request.pk)
-    words = [str(connection.settings_dict["NAME"]), str(run.pk), operation, moment]
+    words = [str(connection.settings_dict["NAME"]), str(run.pk), operation, moment, str(tmp_path / "edge")]
     died = subprocess.run(
         [sys.executable, "-m", "tests.vm.dying_worker", *words], cwd=ROOT, timeout=180, check=False
     )

@@ -43,7 +43,8 @@ KIND_LABELS = {
 class Run(models.Model):
     """One execution of a plan. `fence` is the last fencing number given to a worker; it only grows.
 
-    `version` grows with every change of the run or one of its steps: what a live page watches.
+    `version` grows with every change of the run or one of its steps: what a live page watches. `due_at` is when a worker
+    has something to do for it, None when nothing will happen without a decision: what the sweep looks for.
     """
 
     platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="runs")
@@ -59,6 +60,7 @@ class Run(models.Model):
     ended_at = models.DateTimeField(null=True)
     fence = models.PositiveBigIntegerField(default=0)
     version = models.PositiveBigIntegerField(default=1)
+    due_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
@@ -74,7 +76,12 @@ class Run(models.Model):
                 name="one_run_per_membership",
             ),
         ]
-        indexes = [models.Index(fields=["state"])]
+        indexes = [
+            models.Index(fields=["state"]),
+            models.Index(
+                fields=["due_at"], condition=Q(due_at__isnull=False), name="runs_with_something_due"
+            ),
+        ]
 
 
 class Step(models.Model):
