@@ -20,6 +20,7 @@ class PlatformState(StrEnum):
     SUSPENDING = "suspending"
     SUSPENDED = "suspended"
     RESUMING = "resuming"
+    CHANGING = "changing"
     RETIRING = "retiring"
     RETIRED = "retired"
     FAILED = "failed"
@@ -30,6 +31,7 @@ class RunKind(StrEnum):
 
     CREATE = "create"
     RETIRE = "retire"
+    CHANGE = "change"
     START = "start"
     STOP = "stop"
     RESTART = "restart"
@@ -88,6 +90,7 @@ TRANSITIONS: dict[RunKind, Transition] = {
     RunKind.RESTART: Transition(frozenset({_S.READY}), _S.RESTARTING, _S.READY, _S.READY),
     RunKind.SUSPEND: Transition(frozenset({_S.READY}), _S.SUSPENDING, _S.SUSPENDED, _S.READY),
     RunKind.RESUME: Transition(frozenset({_S.SUSPENDED}), _S.RESUMING, _S.READY, _S.SUSPENDED),
+    RunKind.CHANGE: Transition(frozenset({_S.READY}), _S.CHANGING, _S.READY, _S.READY),
     RunKind.RETIRE: Transition(
         frozenset({_S.READY, _S.STOPPED, _S.SUSPENDED}), _S.RETIRING, _S.RETIRED, _S.STOPPED
     ),

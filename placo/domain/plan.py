@@ -239,7 +239,7 @@ def make_plan(
     domain = f"{slug}.{placement.dns_domain}"
     names = catalogue.machines_of(services)
     machines = tuple(
-        _machine(
+        planned_machine(
             catalogue.machines[name],
             platform_uuid=platform_uuid,
             slug=slug,
@@ -271,14 +271,15 @@ def make_plan(
         days=days,
         network=network,
         machines=machines,
-        endpoints=_endpoints(catalogue, slug, services, options, placement),
+        endpoints=planned_endpoints(catalogue, slug, services, options, placement),
         cost=cost_of(catalogue, services),
     )
 
 
-def _machine(
+def planned_machine(
     kind: Machine, *, platform_uuid: UUID, slug: str, domain: str, address: str, image: str
 ) -> PlannedMachine:
+    """A machine of the catalogue as part of a platform; `domain` is the platform's DNS domain."""
     uuid, base = uuid5(platform_uuid, f"machine/{kind.name}"), f"placo-{slug}-{kind.name}"
     # A name with the platform's UUID in it proves whose a volume is: nobody else's is ever taken over or removed.
     volume = f"{base}-{platform_uuid.hex[:8]}"
@@ -303,13 +304,14 @@ def _machine(
     )
 
 
-def _endpoints(
+def planned_endpoints(
     catalogue: Catalogue,
     slug: str,
     services: Iterable[str],
     options: Mapping[str, Mapping[str, Any]],
     placement: Placement,
 ) -> tuple[PlannedEndpoint, ...]:
+    """The public addresses of services."""
     port = "" if placement.edge_port == 443 else f":{placement.edge_port}"
     found = []
     for service in services:

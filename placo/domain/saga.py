@@ -15,25 +15,36 @@ from placo.domain.lifecycle import RunKind, RunState, StepState
 
 
 class Verb(StrEnum):
-    """The two halves of a step pair."""
+    """The two halves of a step pair; and of one that changes what is there: bring it to the new plan, or back to the old one."""
 
     ENSURE = "ensure"
     REMOVE = "remove"
+    CHANGE = "change"
+    RESTORE = "restore"
 
     @property
     def inverse(self) -> Verb:
-        return Verb.REMOVE if self is Verb.ENSURE else Verb.ENSURE
+        return _INVERSE[self]
+
+
+_INVERSE = {
+    Verb.ENSURE: Verb.REMOVE,
+    Verb.REMOVE: Verb.ENSURE,
+    Verb.CHANGE: Verb.RESTORE,
+    Verb.RESTORE: Verb.CHANGE,
+}
 
 
 @dataclass(frozen=True)
 class StepSpec:
-    """One step of a run; `needs` holds ids of steps of the same run."""
+    """One step of a run; `needs` holds ids of steps of the same run. After a `final` one was tried there is no way back."""
 
     id: str
     action: str
     verb: Verb
     target: str = ""
     needs: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ POLICIES: dict[str, Policy] = {
     "power": Policy(deadline=900),  # places for resuming are waited for
     "personalise": Policy(deadline=60),
     "health": Policy(deadline=420),
+    "file-system": Policy(deadline=420),
     "seed-release": Policy(deadline=180),
     "member": Policy(attempts=10),
 }
@@ -83,7 +95,15 @@ def create_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
     """The steps that make a platform. `machines` maps each machine's name to the image it is cloned from."""
     e = Verb.ENSURE
     steps = [StepSpec("network", "network", e), StepSpec("directory", "directory", e)]
-    steps += [StepSpec(f"image:{image}", "image", e, image) for image in sorted(set(machines.values()))]
+    steps += _machine_steps(machines)
+    steps.append(StepSpec("edge", "edge", e, "", ("network",)))
+    return (*steps, *_answer_steps(machines))
+
+
+def _machine_steps(machines: Mapping[str, str]) -> list[StepSpec]:
+    """What brings machines to life, below the steps `network` and `directory`."""
+    e = Verb.ENSURE
+    steps = [StepSpec(f"image:{image}", "image", e, image) for image in sorted(set(machines.values()))]
     for name, image in machines.items():
         steps += [
             StepSpec(f"way:{name}", "way", e, name, (f"image:{image}",)),
@@ -102,13 +122,73 @@ def create_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
             StepSpec(f"power:{name}", "power", e, name, ("network", f"domain:{name}", f"memory:{name}")),
             StepSpec(f"personalise:{name}", "personalise", e, name, (f"power:{name}",)),
         ]
-    steps.append(StepSpec("edge", "edge", e, "", ("network",)))
+    return steps
+
+
+def _answer_steps(machines: Iterable[str]) -> list[StepSpec]:
+    """What waits until machines answer, above the step `edge`."""
+    steps = []
     for name in machines:
         steps += [
-            StepSpec(f"health:{name}", "health", e, name, (f"personalise:{name}", "edge")),
-            StepSpec(f"seed-release:{name}", "seed-release", e, name, (f"health:{name}",)),
+            StepSpec(f"health:{name}", "health", Verb.ENSURE, name, (f"personalise:{name}", "edge")),
+            StepSpec(f"seed-release:{name}", "seed-release", Verb.ENSURE, name, (f"health:{name}",)),
+        ]
+    return steps
+
+
+def change_steps(
+    *,
+    added: Mapping[str, str],
+    removed: Iterable[str],
+    resized: Iterable[str],
+    grown: Iterable[str],
+    routes: bool,
+) -> tuple[StepSpec, ...]:
+    """The steps that change a platform; `added` maps machines that come new to the image they are cloned from, `routes` says
+    whether the edge has others to serve.
+
+    What cannot be undone comes last and needs all the rest: a machine's removal, a file system that is made larger.
+    """
+    steps = []
+    removed, change = list(removed), Verb.CHANGE
+    if added or removed:
+        steps += [StepSpec("network", "network", change), StepSpec("directory", "directory", change)]
+    if added or removed or routes:
+        steps.append(StepSpec("edge", "edge", change, "", tuple(s.id for s in steps if s.id == "network")))
+    steps += [*_machine_steps(added), *_answer_steps(added)]
+    for name in resized:
+        steps += [
+            StepSpec(f"stop:{name}", "start", Verb.REMOVE, name),
+            StepSpec(f"size:{name}", "size", change, name, (f"stop:{name}",)),
+            StepSpec(f"start:{name}", "start", Verb.ENSURE, name, (f"size:{name}",)),
+            StepSpec(f"health:{name}", "health", Verb.ENSURE, name, (f"start:{name}",)),
+        ]
+    for name in grown:
+        after = (f"health:{name}",) if f"health:{name}" in {s.id for s in steps} else ()
+        steps.append(StepSpec(f"volume:{name}", "volume", change, name, after))
+    revocable = tuple(step.id for step in steps)
+    steps += [
+        StepSpec(f"file-system:{name}", "file-system", change, name, revocable, final=True) for name in grown
+    ]
+    for name in removed:
+        steps.append(StepSpec(f"off:{name}", "start", Verb.REMOVE, name, revocable))
+        steps += [
+            StepSpec(s.id, s.action, s.verb, s.target, s.needs or (f"off:{name}",), final=True)
+            for s in reverse(_remains(name))
         ]
     return tuple(steps)
+
+
+def _remains(name: str) -> list[StepSpec]:
+    """What a machine that is switched off has left, in the order in which it was made."""
+    e = Verb.ENSURE
+    volumes = [StepSpec(f"{v}:{name}", v, e, name) for v in ("system-disk", "data-volume", "seed", "memory")]
+    needs = tuple(step.id for step in volumes)
+    return [
+        *volumes,
+        StepSpec(f"account:{name}", "account", e, name),
+        StepSpec(f"domain:{name}", "domain", e, name, needs),
+    ]
 
 
 def reverse(steps: Iterable[StepSpec]) -> tuple[StepSpec, ...]:
@@ -119,7 +199,8 @@ def reverse(steps: Iterable[StepSpec]) -> tuple[StepSpec, ...]:
         for need in step.needs:
             needed_by[need].append(step.id)
     return tuple(
-        StepSpec(s.id, s.action, s.verb.inverse, s.target, tuple(needed_by[s.id])) for s in reversed(steps)
+        StepSpec(s.id, s.action, s.verb.inverse, s.target, tuple(needed_by[s.id]), s.final)
+        for s in reversed(steps)
     )
 
 
@@ -143,12 +224,12 @@ def power_steps(kind: RunKind, machines: Iterable[str]) -> tuple[StepSpec, ...]:
     for name in machines:
         needs: tuple[str, ...] = ()
         if kind in (RunKind.STOP, RunKind.RESTART):
-            steps.append(StepSpec(f"stop:{name}", "power", Verb.REMOVE, name))
+            steps.append(StepSpec(f"stop:{name}", "start", Verb.REMOVE, name))
             needs = (f"stop:{name}",)
         if kind is RunKind.SUSPEND:
             steps.append(StepSpec(f"suspend:{name}", "suspend", Verb.ENSURE, name))
         if kind in (RunKind.START, RunKind.RESTART):
-            steps.append(StepSpec(f"start:{name}", "power", Verb.ENSURE, name, needs))
+            steps.append(StepSpec(f"start:{name}", "start", Verb.ENSURE, name, needs))
         if kind is RunKind.RESUME:
             steps.append(StepSpec(f"start:{name}", "suspend", Verb.REMOVE, name))
         if kind in (RunKind.START, RunKind.RESTART, RunKind.RESUME):

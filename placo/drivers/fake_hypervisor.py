@@ -146,6 +146,28 @@ class FakeHypervisor:
         with self._operation("ensure_volume"):
             volumes.ensure_volume(self._pool, volume, size_gib)
 
+    def grow_volume(self, uuid: str, volume: str, size_gib: int) -> None:
+        with self._operation("grow_volume"):
+            if self._shelf.get("domains", uuid) is None:
+                raise DriverError(f"{self.name}: there is no domain {uuid}")
+            self._pool.require(volume)
+            volumes.ensure_volume(self._pool, volume, size_gib)
+
+    def grow_file_system(self, uuid: str) -> bool:
+        with self._operation("grow_file_system"):
+            domain = self._shelf.get("domains", uuid)
+            if domain is None:
+                raise DriverError(f"{self.name}: there is no domain {uuid}")
+            if domain["power"] != Power.RUNNING or uuid in self.deaf_guests:
+                return False
+            state = self._pool.find(domain["spec"]["data_volume"])
+            self._put_domain({**domain, "file_system": state and state.capacity})
+            return True
+
+    def file_system(self, uuid: str) -> int | None:
+        """Bytes of the data volume that its file system was made to fill; None if it never was. For assertions."""
+        return (self._shelf.get("domains", uuid) or {}).get("file_system")
+
     def ensure_content(self, volume: str, content: bytes) -> None:
         with self._operation("ensure_content"):
             volumes.ensure_content(self._pool, volume, content)

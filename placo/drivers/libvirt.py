@@ -47,6 +47,8 @@ _UNDEFINE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
+_GROW = ("/usr/sbin/resize2fs", "/dev/vdb")
+_GROW_TIMEOUT_S = 60
 _AGENT_TIMEOUT_S = 20
 _CHUNK = 256 * 1024 - 24  # what fits into one message of libvirt's protocol
 _setup_lock = threading.Lock()
@@ -362,6 +364,24 @@ class LibvirtHypervisor:
         self._filter.ensure(connection)
         connection.defineXMLFlags(self._definition(spec), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
         self._platforms[spec.uuid] = spec.platform_uuid
+
+    @_guarded
+    def grow_volume(self, uuid: str, volume: str, size_gib: int) -> None:
+        domain = self._domain(uuid)
+        if domain.isActive():
+            path, size = self._pool.path(volume), size_gib * volumes.GIB
+            if domain.blockInfo(path)[0] < size:
+                domain.blockResize(path, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        else:
+            volumes.ensure_volume(self._pool, volume, size_gib)
+
+    @_guarded
+    def grow_file_system(self, uuid: str) -> bool:
+        try:
+            self._agent(self._domain(uuid)).run(*_GROW, timeout_s=_GROW_TIMEOUT_S)
+        except AgentMissing:
+            return False
+        return True
 
     @_guarded
     def start_domain(self, uuid: str) -> None:

@@ -174,6 +174,12 @@ class Hypervisor(Protocol):
     def ensure_volume(self, volume: str, size_gib: int) -> None:
         """An empty data volume. An existing one keeps its content; a smaller one is never made of it."""
 
+    def grow_volume(self, uuid: str, volume: str, size_gib: int) -> None:
+        """Make a data volume larger, under its domain if that runs. What it holds is not changed; it never shrinks."""
+
+    def grow_file_system(self, uuid: str) -> bool:
+        """Have a running domain's file system fill its data volume; False while the guest does not answer."""
+
     def ensure_content(self, volume: str, content: bytes) -> None:
         """A raw volume with exactly this content (a seed)."""
 

@@ -55,7 +55,8 @@ def way_up(work: Work) -> Answer:
 def _warm_or_cold(work: Work, warm: Callable[[str], Answer], cold: Callable[[], Answer]) -> Answer:
     """Do a step in the machine's way; a warm way that fails for good, or twice, is left for the cold one."""
     row = work.row
-    if row.way != Machine.WARM:
+    # One that has answered before is somebody's, whatever its host says: it is never resumed again, nor taken away.
+    if row.way != Machine.WARM or row.took_s is not None:
         return cold()
     try:
         return warm(row.template)
@@ -148,7 +149,7 @@ def memory_gone(work: Work) -> Answer:
 
 
 def power_up(work: Work) -> Answer:
-    """Resumed, or booted. Also starts machines that have been there for long: those boot."""
+    """Resumed, or booted."""
     m = work.machine
 
     def warm(template: str) -> Answer:
@@ -166,7 +167,7 @@ def power_up(work: Work) -> Answer:
         work.host.start_domain(m.uuid)
         return Done(m.address)
 
-    answer = _warm_or_cold(work, warm, cold) if work.step.run.kind == "create" else cold()
+    answer = _warm_or_cold(work, warm, cold)
     if isinstance(answer, Done):
         work.note("starting")
     return answer

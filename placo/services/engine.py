@@ -87,7 +87,9 @@ def _claim(run_id: int) -> Claim | None:
 
 
 def _perform(claim: Claim) -> None:
-    step = Step.objects.select_related("run__platform__host", "run__platform__project").get(pk=claim.step_id)
+    step = Step.objects.select_related("run__platform__host", "run__platform__project", "run__request").get(
+        pk=claim.step_id
+    )
     name = f"run={claim.run_id} step={step.name} verb={claim.verb.value} fence={claim.fence}"
     change: Change
     try:
@@ -229,7 +231,8 @@ def _failed(run: Run, step: Step, _rows: list[Step], *, why: str, patience: int 
 
 def _rejected(run: Run, step: Step, rows: list[Step], *, why: str) -> str:
     step.error = why[:2000]
-    if run.state == RunState.UNWINDING.value or RunKind(run.kind) not in runs.UNWINDABLE:
+    final = any(row.final and row.attempts for row in rows)
+    if final or run.state == RunState.UNWINDING.value or RunKind(run.kind) not in runs.UNWINDABLE:
         step.state, step.not_before = StepState.FAILED.value, None
         return StepState.FAILED.value
     runs.begin_unwinding(run, rows, why)

@@ -33,7 +33,7 @@ def choose(hypervisor: str | None = None) -> tuple[Placement, int]:
 
     InvalidInput for a hypervisor that no host has, Conflict when there is no place.
     """
-    load = Coalesce(Sum("platforms__ledger_entry__memory_mib"), 0)
+    load = Coalesce(Sum("platforms__ledger__memory_mib"), 0)
     hosts = Host.objects.filter(enabled=True)
     if hypervisor is not None:
         known = sorted(set(hosts.values_list("hypervisor", flat=True)))

@@ -124,12 +124,12 @@ def _now(steps: list[Step], unwinding: bool) -> tuple[Step, ...]:
 
 
 def _lanes(run: Run, steps: list[Step]) -> tuple[Lane, ...]:
-    plan = run.platform.plan
-    titles = {m.name: Text(m.title_en, m.title_fr) for m in plan.machines}
+    plans = [run.platform.plan, *([run.request.plan] if run.request else [])]
+    titles = {m.name: Text(m.title_en, m.title_fr) for plan in plans for m in plan.machines}
     shared = [step for step in steps if step.target not in titles]
     lanes = [Lane("", None, tuple(shared))] if shared else []
-    created = run.kind == RunKind.CREATE.value
-    rows = {machine.name: machine for machine in run.platform.machines.all()} if created else {}
+    made = {step.target for step in steps if step.action == "way"}
+    rows = {machine.name: machine for machine in run.platform.machines.filter(name__in=made)}
     for name, title in titles.items():
         own = tuple(step for step in steps if step.target == name)
         if own:

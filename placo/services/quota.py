@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Sum
+from django.db.models import F, Sum, Value
+from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from placo.domain.quota import RESOURCES, Cost
-from placo.platforms.models import LedgerEntry, Platform, Project
+from placo.platforms.models import LedgerEntry, Platform, Project, Request
 
 RESOURCE_LABELS = {
     "platforms": gettext_lazy("platforms"),
@@ -63,12 +64,12 @@ class QuotaView:
         ]
 
 
-def used(project: Project, *, without: Platform | None = None) -> Cost:
-    """What the project's platforms take, reserved or committed."""
+def used(project: Project, *, without: Request | None = None) -> Cost:
+    """What the project's platforms take, reserved or committed; what a change will give back is still taken."""
     rows = LedgerEntry.objects.filter(project=project)
     if without is not None:
-        rows = rows.exclude(platform=without)
-    sums = rows.aggregate(**{name: Sum(name) for name in RESOURCES})
+        rows = rows.exclude(request=without)
+    sums = rows.aggregate(**{name: Sum(Greatest(F(name), Value(0))) for name in RESOURCES})
     return Cost(**{name: sums[name] or 0 for name in RESOURCES})
 
 
@@ -77,22 +78,32 @@ def lock(project: Project) -> Project:
     return Project.objects.select_for_update().get(pk=project.pk)
 
 
-def view(project: Project, wanted: Cost, *, without: Platform | None = None) -> QuotaView:
+def view(project: Project, wanted: Cost, *, without: Request | None = None) -> QuotaView:
     """The quota before and after."""
     return QuotaView(project.quota, used(project, without=without), wanted)
 
 
-def reserve(platform: Platform, cost: Cost) -> None:
-    """Take the platform's share; the caller holds the project's lock and has checked that it fits."""
-    amounts = {name: getattr(cost, name) for name in RESOURCES}
-    LedgerEntry.objects.create(platform=platform, project=platform.project, **amounts)
+def reserve(request: Request, cost: Cost) -> None:
+    """Take a request's share; the caller holds the project's lock and has checked that it fits."""
+    platform = request.platform
+    LedgerEntry.objects.create(platform=platform, request=request, project=platform.project, **_amounts(cost))
 
 
-def commit(platform: Platform) -> None:
-    """The platform is really going to exist."""
-    LedgerEntry.objects.filter(platform=platform).update(committed=True)
+def commit(request: Request, cost: Cost) -> None:
+    """What a request had reserved has been made: one row says what its platform takes now."""
+    LedgerEntry.objects.filter(platform=request.platform_id, committed=True).delete()
+    LedgerEntry.objects.filter(request=request).update(committed=True, request=None, **_amounts(cost))
+
+
+def give_up(request: Request) -> None:
+    """What a request had reserved is free again; twice is harmless."""
+    LedgerEntry.objects.filter(request=request).delete()
 
 
 def release(platform: Platform) -> None:
-    """Give the share back; twice is harmless."""
+    """Everything that a platform has taken is free again; twice is harmless."""
     LedgerEntry.objects.filter(platform=platform).delete()
+
+
+def _amounts(cost: Cost) -> dict[str, int]:
+    return {name: getattr(cost, name) for name in RESOURCES}

@@ -19,7 +19,7 @@ from placo.domain.quota import Cost
 from placo.domain.saga import create_steps
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Machine, Membership, Platform, Project, Request, Run, User
-from placo.services import access, auditlog, placement, quota, runs
+from placo.services import access, auditlog, changes, placement, quota, runs
 from placo.services.errors import Conflict, Forbidden, InvalidInput
 from placo.services.validation import check_days, check_options, check_services, check_slug, check_text
 
@@ -160,7 +160,6 @@ def _store(acting_user: User, project: Project, plan: Plan, index: int, justific
         plan_data=plan.as_json(),
         subnet_index=index,
     )
-    quota.reserve(platform, plan.cost)
     request = Request.objects.create(
         platform=platform,
         requester=acting_user,
@@ -168,6 +167,7 @@ def _store(acting_user: User, project: Project, plan: Plan, index: int, justific
         days=plan.days,
         plan_hash=plan.hash,
     )
+    quota.reserve(request, plan.cost)
     auditlog.record(
         acting_user, "request.submit", plan.slug, request=request.pk, services=list(plan.services)
     )
@@ -200,17 +200,20 @@ def _is_built(image: str) -> bool:
 
 def misfits(request: Request) -> list[str]:
     """Why the frozen plan of a request would not be approved any more; empty when it still fits."""
-    plan, platform = request.platform.plan, request.platform
-    found = [str(p) for p in quota.view(platform.project, plan.cost, without=platform).problems()]
+    plan, platform = request.plan, request.platform
+    wanted = quota.view(platform.project, changes.takes(request), without=request)
+    found = [str(p) for p in wanted.problems()]
+    if request.kind == Request.CHANGE:
+        found += changes.misfits(request)
     if not platform.host.enabled:
         found.append(_("The host %(host)s no longer takes platforms.") % {"host": plan.host})
     catalogue = wiring.catalogue()
     gone = [s for s in plan.services if s not in catalogue.services]
     if gone:
         return [*found, _("No longer in the catalogue: %(names)s.") % {"names": ", ".join(gone)}]
-    if cost_of(catalogue, plan.services) != plan.cost:
+    if request.kind == Request.CREATE and cost_of(catalogue, plan.services) != plan.cost:
         found.append(_("The catalogue now gives these services other amounts of memory, processors or disk."))
-    for machine in plan.machines:
+    for machine in changes.new_machines(request):
         current = wiring.images().name_for(machine.name)
         if current != machine.image:
             found.append(_("The image of %(machine)s has been replaced.") % {"machine": machine.name})
@@ -219,7 +222,7 @@ def misfits(request: Request) -> list[str]:
                 _("The image of %(machine)s has not been built on this site yet (make images).")
                 % {"machine": machine.name}
             )
-    if tuple(_owners(platform.project)) != plan.owners:
+    if request.kind == Request.CREATE and tuple(_owners(platform.project)) != plan.owners:
         found.append(_("The owners of the project have changed."))
     return found
 
@@ -228,7 +231,7 @@ def misfits(request: Request) -> list[str]:
 def approve_request(
     *, acting_user: User, request_id: int, plan_hash: str | None = None, comment: str = ""
 ) -> Run:
-    """Start the run that makes the platform. Conflict if it was decided already or the plan no longer fits."""
+    """Start the run that makes or changes the platform. Conflict if it was decided already or the plan no longer fits."""
     access.get_request(acting_user, request_id)
     if not acting_user.is_administrator:
         raise Forbidden(
@@ -248,12 +251,15 @@ def approve_request(
             _("The plan no longer fits: %(why)s") % {"why": " ".join(problems)},
             _("Make a new plan from the request, or reject it."),
         )
-    platform, plan = request.platform, request.platform.plan
+    platform, plan = request.platform, request.plan
     _decide(request, RequestState.APPROVED, acting_user, comment)
-    quota.commit(platform)
     Machine.objects.bulk_create(
-        Machine(platform=platform, name=m.name, uuid=m.uuid, address=m.address) for m in plan.machines
+        Machine(platform=platform, name=m.name, uuid=m.uuid, address=m.address)
+        for m in changes.new_machines(request)
     )
+    if request.kind == Request.CHANGE:
+        steps = changes.steps_of(request)
+        return runs.start(platform, RunKind.CHANGE, steps, acting_user=acting_user, request=request)
     names = {u.username: u.display_name for u in User.objects.filter(username__in=plan.owners)}
     Membership.objects.bulk_create(
         Membership(platform=platform, uid=uid, name=names.get(uid, uid), owner=True, settled=True)
@@ -261,7 +267,8 @@ def approve_request(
     )
     platform.expires_on = timezone.localdate() + timedelta(days=plan.days)
     platform.save(update_fields=["expires_on"])
-    return runs.start(platform, RunKind.CREATE, create_steps(plan.images), acting_user=acting_user)
+    steps = create_steps(plan.images)
+    return runs.start(platform, RunKind.CREATE, steps, acting_user=acting_user, request=request)
 
 
 def _decide(request: Request, state: RequestState, acting_user: User, comment: str) -> None:
@@ -275,10 +282,11 @@ def _decide(request: Request, state: RequestState, acting_user: User, comment: s
 
 def _close(request: Request, state: RequestState, acting_user: User, comment: str) -> Request:
     _decide(request, state, acting_user, comment)
-    platform = request.platform
-    platform.state, platform.subnet_index = PlatformState.DECLINED.value, None
-    platform.save(update_fields=["state", "subnet_index"])
-    quota.release(platform)
+    quota.give_up(request)
+    if request.kind == Request.CREATE:
+        platform = request.platform
+        platform.state, platform.subnet_index = PlatformState.DECLINED.value, None
+        platform.save(update_fields=["state", "subnet_index"])
     return request
 
 
@@ -304,11 +312,13 @@ def replan_request(*, acting_user: User, request_id: int) -> Request:
     access.get_request(acting_user, request_id)
     access.require_administrator(acting_user)
     request = _open_request(request_id)
+    if request.kind == Request.CHANGE:
+        return changes.replan(request, acting_user)
     platform, old = request.platform, request.platform.plan
     chosen = check_services(old.services)
     placement.lock()
     cost = cost_of(wiring.catalogue(), chosen)
-    view = quota.view(platform.project, cost, without=platform)
+    view = quota.view(platform.project, cost, without=request)
     if view.shortages:
         raise InvalidInput({"services": view.problems()})
     plan, index = _plan(
@@ -329,7 +339,7 @@ def replan_request(*, acting_user: User, request_id: int) -> Request:
     platform.save(update_fields=["host", "plan_data", "subnet_index"])
     request.plan_hash = plan.hash
     request.save(update_fields=["plan_hash"])
-    quota.release(platform)
-    quota.reserve(platform, plan.cost)
+    quota.give_up(request)
+    quota.reserve(request, plan.cost)
     auditlog.record(acting_user, "request.replan", plan.slug, request=request.pk)
     return request

@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 
 from placo.celery import app
 from placo.domain import saga
-from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind, RunState, StepState
+from placo.domain.lifecycle import TRANSITIONS, PlatformState, RequestState, RunKind, RunState, StepState
 from placo.domain.saga import StepSpec, Verb
-from placo.platforms.models import JournalEntry, Membership, Platform, Run, Step, User
+from placo.platforms.models import JournalEntry, Membership, Platform, Request, Run, Step, User
 from placo.services import access, auditlog, quota
 from placo.services.errors import Conflict
 
@@ -36,6 +36,7 @@ def start(
     *,
     acting_user: User | None,
     subject: str = "",
+    request: Request | None = None,
 ) -> Run:
     """Write a run and all of its steps, move the platform into the state that shows it, ring the doorbell.
 
@@ -55,7 +56,7 @@ def start(
     try:
         with transaction.atomic():
             run = Run.objects.create(
-                platform=platform, kind=kind.value, started_by=acting_user, subject=subject
+                platform=platform, kind=kind.value, started_by=acting_user, subject=subject, request=request
             )
     except IntegrityError:
         raise Conflict(
@@ -70,6 +71,7 @@ def start(
             verb=step.verb.value,
             target=step.target,
             needs=list(step.needs),
+            final=step.final,
         )
         for position, step in enumerate(steps)
     )
@@ -133,16 +135,33 @@ def _end(run: Run, outcome: RunState) -> None:
     transition = TRANSITIONS[kind]
     state = transition.done if outcome is RunState.DONE else transition.undone
     platform.state = state.value
+    if run.request is not None:
+        _end_of_request(run.request, platform, outcome)
     if kind is RunKind.CREATE and outcome is RunState.DONE:
         platform.ready_at = timezone.now()
     if not platform.alive:
         platform.subnet_index = None
         quota.release(platform)
+        platform.requests.filter(state=RequestState.SUBMITTED.value).update(
+            state=RequestState.WITHDRAWN.value, decided_at=timezone.now()
+        )
         platform.memberships.all().delete()
         waiting = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
         waiting.update(state=RunState.UNDONE.value, ended_at=timezone.now())  # nothing is left to decide
         platform.machines.update(state="gone", answer="")
-    platform.save(update_fields=["state", "ready_at", "subnet_index"])
+    platform.save(update_fields=["state", "ready_at", "subnet_index", "plan_data", "expires_on"])
+
+
+def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> None:
+    """The platform is what was asked for, or what it was before."""
+    new = request.plan
+    if outcome is RunState.DONE:
+        quota.commit(request, new.cost)
+        platform.plan_data = new.as_json()
+        platform.expires_on = request.expires_on or platform.expires_on
+    else:
+        quota.give_up(request)
+    platform.machines.exclude(name__in=[m.name for m in platform.plan.machines]).delete()
 
 
 def _end_of_membership(run: Run, platform: Platform, outcome: RunState) -> None:
@@ -172,7 +191,7 @@ def begin_unwinding(run: Run, steps: list[Step], why: str) -> None:
     JournalEntry.objects.create(run=run, event="unwinding", message=why)
 
 
-UNWINDABLE = frozenset({RunKind.CREATE, RunKind.MEMBER})
+UNWINDABLE = frozenset({RunKind.CREATE, RunKind.CHANGE, RunKind.MEMBER})
 """Kinds of run that a definitive refusal turns round; the others stand stuck until somebody chooses."""
 
 
@@ -189,14 +208,14 @@ def stuck(run: Run, steps: Iterable[Step]) -> bool:
 
 
 def undoable(run: Run) -> bool:
-    """Whether everything that the run did may be undone now: a creation at any time, anything else once it is stuck.
+    """Whether everything that the run did may be undone now: what an administrator approved at any time, the rest once it is stuck.
 
-    Never a retirement, for data that is gone does not come back.
+    Never a retirement, nor after a final step was tried: data that is gone does not come back.
     """
-    if run.kind == RunKind.RETIRE.value:
+    if run.kind == RunKind.RETIRE.value or run.steps.filter(final=True, attempts__gt=0).exists():
         return False
     return run.state == RunState.STUCK.value or (
-        run.state == RunState.RUNNING.value and run.kind == RunKind.CREATE.value
+        run.state == RunState.RUNNING.value and run.request_id is not None
     )
 
 
@@ -204,7 +223,7 @@ def skippable(run: Run, steps: Iterable[Step]) -> bool:
     """Whether the run can go on without its failed steps: never without a removal, for what is not gone is not free."""
     back = run.state == RunState.UNWINDING.value
     verbs = {Verb(step.verb).inverse if back else Verb(step.verb) for step in failed(steps)}
-    return verbs == {Verb.ENSURE}
+    return bool(verbs) and Verb.REMOVE not in verbs
 
 
 def _locked(acting_user: User, run_id: int) -> tuple[Run, list[Step]]:
@@ -263,11 +282,11 @@ def skip_run(*, acting_user: User, run_id: int) -> Run:
 
 @transaction.atomic
 def undo_run(*, acting_user: User, run_id: int) -> Run:
-    """Undo everything that a stuck run did, or a creation that is still under way."""
+    """Undo everything that a stuck run did, or a creation or change that is still under way."""
     run, steps = _locked(acting_user, run_id)
-    if run.kind == RunKind.RETIRE.value:
+    if run.kind == RunKind.RETIRE.value or any(step.final and step.attempts for step in steps):
         raise Conflict(
-            _("A retirement cannot be undone: what is removed does not come back."),
+            _("This cannot be undone any more: what is removed does not come back."),
             _("Mend the cause, then retry."),
         )
     if not undoable(run):

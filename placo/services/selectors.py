@@ -16,7 +16,7 @@ from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestSta
 from placo.domain.plan import Plan, PlannedEndpoint, cost_of
 from placo.domain.quota import Cost
 from placo.platforms.models import Host, LedgerEntry, Platform, Project, Request, Run, User
-from placo.services import access, quota, requests
+from placo.services import access, changes, quota, requests
 from placo.services import hosts as hosts_service
 
 ACTIVE = [state.value for state in ACTIVE_RUNS]
@@ -247,10 +247,11 @@ class RequestView:
 def request_view(*, acting_user: User, request_id: int) -> RequestView:
     """The request, its plan, quota and host before and after, why it would not fit any more, the project's history."""
     request = access.get_request(acting_user, request_id)
-    platform, plan = request.platform, request.platform.plan
+    platform, plan = request.platform, request.plan
     undecided = request.state == RequestState.SUBMITTED.value
     others = Request.objects.filter(platform__project=platform.project).exclude(pk=request.pk)
-    ledger = LedgerEntry.objects.filter(platform__host=platform.host).exclude(platform=platform)
+    wanted = changes.takes(request)
+    ledger = LedgerEntry.objects.filter(platform__host=platform.host).exclude(request=request)
     promised = ledger.aggregate(memory=Sum("memory_mib"), platforms=Count("pk"))
     before = promised["memory"] or 0
     return RequestView(
@@ -258,11 +259,11 @@ def request_view(*, acting_user: User, request_id: int) -> RequestView:
         plan=plan,
         services=[title_of(s) for s in plan.services],
         addresses=addresses_of(plan),
-        quota=quota.view(platform.project, plan.cost, without=platform),
-        host=HostShare(platform.host, before, before + plan.cost.memory_mib, promised["platforms"]),
+        quota=quota.view(platform.project, wanted, without=request),
+        host=HostShare(platform.host, before, before + wanted.memory_mib, promised["platforms"]),
         misfits=requests.misfits(request) if undecided and acting_user.is_administrator else [],
         history=list(others.select_related("platform", "requester")[:10]),
-        run=platform.runs.filter(kind=RunKind.CREATE.value).first(),
+        run=request.runs.first(),
     )
 
 
@@ -273,7 +274,7 @@ def hosts() -> QuerySet[Host]:
     """Hosts with what they promised: annotated with `promised_mib` and `living` platforms."""
     alive = ~Q(platforms__state__in=OVER)
     return Host.objects.annotate(
-        promised_mib=Sum("platforms__ledger_entry__memory_mib"),
+        promised_mib=Sum("platforms__ledger__memory_mib"),
         living=Count("platforms", filter=alive, distinct=True),
     )
 

@@ -13,7 +13,6 @@ from django.db.models import Min
 from django.utils import timezone
 
 from placo import wiring
-from placo.domain.lifecycle import RunKind
 from placo.domain.saga import Verb
 from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, NetworkSpec, Power
 from placo.platforms.models import Machine, Membership, Step
@@ -24,14 +23,12 @@ SHUTDOWN_PATIENCE_S = 40
 """How long a guest may take to power off by itself before it is switched off."""
 HEALTH_PATIENCE_S, HEALTH_POLL_S = 2.0, 0.05
 """How long one step asks a machine that was resumed, and how often."""
-RUTHLESS = (RunKind.CREATE.value, RunKind.RETIRE.value)
-"""Kinds of run that switch off only what is then removed for good: nobody waits for such a guest to say farewell."""
 
 
 def perform(step: Step, verb: Verb, guard: Guard) -> Answer:
     """Do one half of a step's pair; raises what the drivers raise, and LeaseLost when `guard` does."""
     ensure, remove = ACTIONS[step.action]
-    return (ensure if verb is Verb.ENSURE else remove)(Work(step, step.run.platform.plan, guard))
+    return (remove if verb is Verb.REMOVE else ensure)(Work.of(step, verb, guard))
 
 
 def _nothing(_work: Work) -> Answer:
@@ -111,14 +108,27 @@ def _domain_gone(work: Work) -> Answer:
     return Done()
 
 
-def _power_off(work: Work) -> Answer:
-    """Stopping is gentle; what is removed for good is switched off."""
-    patience = 0 if work.step.run.kind in RUTHLESS else SHUTDOWN_PATIENCE_S
+def _started(work: Work) -> Answer:
+    """A machine that has been there before goes on, or boots."""
+    work.host.start_domain(work.machine.uuid)
+    work.note("starting")
+    return Done(work.machine.address)
+
+
+def _killed(work: Work) -> Answer:
+    """What is then removed for good is switched off: nobody waits for it to say farewell."""
+    work.host.kill_domain(work.machine.uuid)
+    work.note("stopped")
+    return Done()
+
+
+def _shut_down(work: Work) -> Answer:
+    """The guest is asked to power off; one that does not is switched off."""
     started, uuid = work.step.started_at, work.machine.uuid
     waited = (timezone.now() - started).total_seconds() if started else 0.0
     power = work.host.power(uuid)
     if power in (Power.RUNNING, Power.PAUSED):
-        if waited < patience:
+        if waited < SHUTDOWN_PATIENCE_S:
             power = work.host.shutdown_domain(uuid)
         else:
             work.host.kill_domain(uuid)
@@ -129,6 +139,24 @@ def _power_off(work: Work) -> Answer:
         work.note("stopping")
         return NotYet(1.5, "the machine is shutting down")
     work.note("stopped")
+    return Done()
+
+
+def _sized(work: Work) -> Answer:
+    """The machine's definition with the memory and processors of the plan; it is off."""
+    work.host.ensure_domain(work.domain(seed=False))
+    return Done()
+
+
+def _volume_grown(work: Work) -> Answer:
+    m = work.machine
+    work.host.grow_volume(m.uuid, m.data_volume, m.data_volume_gib)
+    return Done()
+
+
+def _file_system_grown(work: Work) -> Answer:
+    if not work.host.grow_file_system(work.machine.uuid):
+        return NotYet(2.0, "the machine does not answer")
     return Done()
 
 
@@ -178,10 +206,9 @@ def _healthy(work: Work) -> Answer:
 
 def _note_duration(work: Work) -> None:
     """How long a machine took from its first step to its first answer."""
-    if work.step.run.kind != RunKind.CREATE.value:
-        return
-    first = work.step.run.steps.filter(target=work.step.target).aggregate(first=Min("started_at"))["first"]
-    if first is not None:
+    steps = work.step.run.steps.filter(target=work.step.target)
+    first = steps.aggregate(first=Min("started_at"))["first"]
+    if first is not None and steps.filter(action="way").exists():
         took = (timezone.now() - first).total_seconds()
         Machine.objects.filter(platform=work.step.run.platform_id, name=work.step.target).update(took_s=took)
 
@@ -237,12 +264,16 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "seed": (cloning.seed_up, _seed_gone),
     "domain": (cloning.domain_up, _domain_gone),
     "memory": (cloning.memory_up, cloning.memory_gone),
-    "power": (cloning.power_up, _power_off),
+    "power": (cloning.power_up, _killed),
+    "start": (_started, _shut_down),
     "personalise": (cloning.personalise_up, _nothing),
-    "suspend": (_suspend, cloning.power_up),
+    "suspend": (_suspend, _started),
+    "size": (_sized, _nothing),
+    "volume": (_volume_grown, _nothing),
+    "file-system": (_file_system_grown, _nothing),
     "edge": (_edge_up, _edge_gone),
     "health": (_healthy, _nothing),
     "seed-release": (_seed_released, _nothing),
     "member": (_member_settled, _member_refused),
 }
-"""Action -> (ensure, remove)."""
+"""Action -> (ensure, remove). What changes something ensures it as the new plan says, and undone as the old one says."""

@@ -130,7 +130,7 @@ def keep_templates(host_id: int) -> None:
 
 def _busy(host: Host) -> bool:
     return Run.objects.filter(
-        platform__host=host, kind="create", state__in=[s.value for s in ACTIVE_RUNS]
+        platform__host=host, request__isnull=False, state__in=[s.value for s in ACTIVE_RUNS]
     ).exists()
 
 

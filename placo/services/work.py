@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from placo import wiring
 from placo.domain.plan import Plan, PlannedMachine
+from placo.domain.saga import Verb
 from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor
 from placo.platforms.models import Host, Machine, Step
 
@@ -67,11 +68,21 @@ class _Guarded:
 
 @dataclass(frozen=True)
 class Work:
-    """A step about to be done. The world is reached through it alone, so that no effect goes without the guard."""
+    """A step about to be done. The world is reached through it alone, so that no effect goes without the guard.
+
+    `plan` is the one that the step is about: of a change what comes is in the new one, what goes in the old one.
+    """
 
     step: Step
     plan: Plan
     guard: Guard
+
+    @classmethod
+    def of(cls, step: Step, verb: Verb, guard: Guard) -> Work:
+        """The work of one half of a step."""
+        run = step.run
+        new = step.verb == Verb.ENSURE.value or verb is Verb.CHANGE
+        return cls(step, run.request.plan if new and run.request else run.platform.plan, guard)
 
     @property
     def host_row(self) -> Host:

@@ -23,6 +23,7 @@ PLATFORM_LABELS = {
     PlatformState.SUSPENDING: _("being suspended"),
     PlatformState.SUSPENDED: _("suspended"),
     PlatformState.RESUMING: _("resuming"),
+    PlatformState.CHANGING: _("being changed"),
     PlatformState.RETIRING: _("being retired"),
     PlatformState.RETIRED: _("retired"),
     PlatformState.FAILED: _("failed"),
@@ -91,6 +92,11 @@ class Platform(models.Model):
     def plan(self) -> Plan:
         """The plan as a value."""
         return from_json(self.plan_data)
+
+    @property
+    def request(self) -> Request:
+        """The request that it came from."""
+        return self.requests.get(kind=Request.CREATE)
 
     @property
     def alive(self) -> bool:
@@ -197,9 +203,20 @@ REQUEST_LABELS = {
 
 
 class Request(models.Model):
-    """What an owner asked for, the plan that answers it, and the decision."""
+    """What an owner asked for, the plan that answers it, and the decision.
 
-    platform = models.OneToOneField(Platform, on_delete=models.PROTECT, related_name="request")
+    `plan_data` is the plan that a change leads to; a platform that is asked for has its plan itself. `expires_on` is the new
+    end date where one is asked for.
+    """
+
+    CREATE, CHANGE = "create", "change"
+
+    platform = models.ForeignKey(Platform, on_delete=models.PROTECT, related_name="requests")
+    kind = models.CharField(
+        max_length=8, choices=[(CREATE, _("a new platform")), (CHANGE, _("a change"))], default=CREATE
+    )
+    plan_data = models.JSONField(null=True)
+    expires_on = models.DateField(null=True)
     requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="requests")
     state = models.CharField(
         max_length=16,
@@ -216,19 +233,44 @@ class Request(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["platform"],
+                condition=Q(state=RequestState.SUBMITTED.value),
+                name="one_open_request_per_platform",
+            )
+        ]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that this request leads to."""
+        return self.platform.plan if self.plan_data is None else from_json(self.plan_data)
 
 
 class LedgerEntry(models.Model):
-    """What a platform takes from its project's quota: reserved on request, committed on approval, deleted at its end."""
+    """What a platform takes from its project's quota.
 
-    platform = models.OneToOneField(Platform, on_delete=models.CASCADE, related_name="ledger_entry")
+    Reserved (not committed) when it is asked for; committed when its resources are there; deleted when they are gone, or the
+    request has ended without any. A change that is asked for has a reserved row of its own with the difference, which may be
+    negative: what is given back counts when it is done.
+    """
+
+    platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="ledger")
+    request = models.OneToOneField(Request, on_delete=models.CASCADE, null=True, related_name="ledger_entry")
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="ledger")
     committed = models.BooleanField(default=False)
-    platforms = models.PositiveIntegerField()
-    machines = models.PositiveIntegerField()
-    vcpus = models.PositiveIntegerField()
-    memory_mib = models.PositiveIntegerField()
-    disk_gib = models.PositiveIntegerField()
+    platforms = models.IntegerField()
+    machines = models.IntegerField()
+    vcpus = models.IntegerField()
+    memory_mib = models.IntegerField()
+    disk_gib = models.IntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["platform"], condition=Q(committed=True), name="one_committed_row_per_platform"
+            )
+        ]
 
     @property
     def cost(self) -> Cost:

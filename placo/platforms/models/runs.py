@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.domain.saga import StepSpec, Verb
 from placo.platforms.models.people import User
-from placo.platforms.models.platforms import Platform
+from placo.platforms.models.platforms import Platform, Request
 
 RUN_LABELS = {
     RunState.RUNNING: _("under way"),
@@ -31,6 +31,7 @@ STEP_LABELS = {
 KIND_LABELS = {
     RunKind.CREATE: _("Creation"),
     RunKind.RETIRE: _("Retirement"),
+    RunKind.CHANGE: _("Change"),
     RunKind.START: _("Start"),
     RunKind.STOP: _("Stop"),
     RunKind.RESTART: _("Restart"),
@@ -55,6 +56,7 @@ class Run(models.Model):
         default=RunState.RUNNING.value,
     )
     subject = models.CharField(max_length=128, blank=True)
+    request = models.ForeignKey(Request, on_delete=models.PROTECT, null=True, related_name="runs")
     started_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="runs")
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
@@ -94,6 +96,7 @@ class Step(models.Model):
     verb = models.CharField(max_length=8)
     target = models.CharField(max_length=128, blank=True)
     needs = models.JSONField(default=list)
+    final = models.BooleanField(default=False)
     state = models.CharField(
         max_length=16,
         choices=[(s.value, label) for s, label in STEP_LABELS.items()],
@@ -116,7 +119,7 @@ class Step(models.Model):
     @property
     def spec(self) -> StepSpec:
         """The step as the saga knows it."""
-        return StepSpec(self.name, self.action, Verb(self.verb), self.target, tuple(self.needs))
+        return StepSpec(self.name, self.action, Verb(self.verb), self.target, tuple(self.needs), self.final)
 
 
 class JournalEntry(models.Model):

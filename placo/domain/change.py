@@ -1,0 +1,146 @@
+"""A change of a living platform: the plan that it will have, and what differs from the plan that it has.
+
+What stays keeps its identity: UUIDs, addresses, MACs, volumes, images. Options of services that stay are not changed, for their
+machines have taken them already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+from typing import Any
+from uuid import UUID
+
+from placo.domain.catalogue import Catalogue
+from placo.domain.plan import Placement, Plan, PlannedMachine, planned_endpoints, planned_machine
+from placo.domain.quota import Cost
+
+MEMORY_STEP_MIB, MEMORY_MAX_MIB, VCPUS_MAX, DATA_MAX_GIB = 64, 262_144, 64, 16_384
+"""Bounds of a size that anybody may ask for; the quota is what really limits it."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What can be changed about a machine."""
+
+    memory_mib: int
+    vcpus: int
+    data_volume_gib: int
+
+    @classmethod
+    def of(cls, machine: PlannedMachine) -> Size:
+        return cls(machine.memory_mib, machine.vcpus, machine.data_volume_gib)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Machines by name, services by id, in the order of the plans.
+
+    `resized` machines get other memory or processors and are stopped for that; `grown` ones a larger data volume, while they run.
+    """
+
+    services_added: tuple[str, ...]
+    services_removed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    resized: tuple[str, ...]
+    grown: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+
+def cost_of_machines(machines: Iterable[PlannedMachine]) -> Cost:
+    """What a platform of these machines takes from its project's quota."""
+    total = Cost(platforms=1)
+    for m in machines:
+        total += Cost(0, 1, m.vcpus, m.memory_mib, m.system_disk_gib + m.data_volume_gib)
+    return total
+
+
+def changed_plan(
+    catalogue: Catalogue,
+    old: Plan,
+    *,
+    services: Iterable[str],
+    options: Mapping[str, Mapping[str, Any]],
+    sizes: Mapping[str, Size],
+    images: Mapping[str, str],
+    edge_domain: str,
+    edge_port: int,
+) -> Plan:
+    """The plan of the same platform with other services and sizes.
+
+    `options` are those of services that come new, `images` maps machines that come new to their image, `sizes` machines that
+    stay to theirs (as they are where it says nothing). ValueError if the subnet has no address left.
+    """
+    services = tuple(services)
+    subnet = IPv4Network(old.network.subnet)
+    names = catalogue.machines_of(services)
+    kept = {m.name: m for m in old.machines if m.name in names}
+    taken = {m.address for m in old.machines} | {old.network.gateway}
+    free = iter([address for address in map(str, subnet.hosts()) if address not in taken])
+    machines = []
+    for name in names:
+        if name in kept:
+            machines.append(_resized(kept[name], sizes.get(name)))
+            continue
+        address = next(free, None)
+        if address is None:
+            raise ValueError(f"{subnet} has no address left for {name}")
+        machines.append(
+            planned_machine(
+                catalogue.machines[name],
+                platform_uuid=UUID(old.uuid),
+                slug=old.slug,
+                domain=old.network.dns_domain,
+                address=address,
+                image=images[name],
+            )
+        )
+    chosen = {s: dict(old.options.get(s, options.get(s, {}))) for s in services}
+    place = Placement(old.host, subnet, edge_domain, edge_port, "")
+    return replace(
+        old,
+        services=services,
+        options=chosen,
+        machines=tuple(machines),
+        endpoints=planned_endpoints(catalogue, old.slug, services, chosen, place),
+        cost=cost_of_machines(machines),
+    )
+
+
+def _resized(machine: PlannedMachine, size: Size | None) -> PlannedMachine:
+    return machine if size is None else replace(machine, **vars(size))
+
+
+def difference(old: Plan, new: Plan) -> Difference:
+    """What has to be done to make `new` of `old`, two plans of one platform."""
+    before = {m.name: m for m in old.machines}
+    after = {m.name: m for m in new.machines}
+    kept = [(before[name], after[name]) for name in before if name in after]
+    return Difference(
+        services_added=tuple(s for s in new.services if s not in old.services),
+        services_removed=tuple(s for s in old.services if s not in new.services),
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        resized=tuple(a.name for a, b in kept if (a.memory_mib, a.vcpus) != (b.memory_mib, b.vcpus)),
+        grown=tuple(a.name for a, b in kept if a.data_volume_gib != b.data_volume_gib),
+    )
+
+
+def size_problems(old: PlannedMachine, new: Size, smallest_memory_mib: int) -> list[str]:
+    """Why a machine cannot have this size: "memory-step", "memory-range", "vcpus-range", "data-range", "data-shrinks"."""
+    found = []
+    if new.memory_mib % MEMORY_STEP_MIB:
+        found.append("memory-step")
+    if not smallest_memory_mib <= new.memory_mib <= MEMORY_MAX_MIB:
+        found.append("memory-range")
+    if not 1 <= new.vcpus <= VCPUS_MAX:
+        found.append("vcpus-range")
+    if new.data_volume_gib > DATA_MAX_GIB:
+        found.append("data-range")
+    if new.data_volume_gib < old.data_volume_gib:
+        found.append("data-shrinks")
+    return found

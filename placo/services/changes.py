@@ -1,0 +1,261 @@
+"""Asking for a change of a living platform: other services, other sizes, a later end. Decided about like any request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.translation import gettext as _
+
+from placo import wiring
+from placo.domain import saga
+from placo.domain.change import (
+    DATA_MAX_GIB,
+    MEMORY_MAX_MIB,
+    MEMORY_STEP_MIB,
+    VCPUS_MAX,
+    Difference,
+    Size,
+    changed_plan,
+    difference,
+    size_problems,
+)
+from placo.domain.lifecycle import PlatformState
+from placo.domain.plan import Plan, PlannedMachine
+from placo.domain.quota import Cost
+from placo.platforms.models import Platform, Project, Request, User
+from placo.services import access, auditlog, quota
+from placo.services.errors import Conflict, InvalidInput
+from placo.services.validation import check_options, check_services, check_text
+
+SIZES = ("memory_mib", "vcpus", "data_volume_gib")
+"""What can be said about the size of a machine; what is not said stays."""
+
+
+def takes(request: Request) -> Cost:
+    """What a request takes from its project's quota beyond what its platform has; less than nothing where it gives back."""
+    return request.plan.cost - (request.platform.plan.cost if request.kind == Request.CHANGE else Cost())
+
+
+def new_machines(request: Request) -> list[PlannedMachine]:
+    """The machines that come to life by a request."""
+    if request.kind == Request.CREATE:
+        return list(request.plan.machines)
+    return [request.plan.machine(name) for name in what(request).added]
+
+
+def what(request: Request) -> Difference:
+    """What a change changes."""
+    return difference(request.platform.plan, request.plan)
+
+
+def steps_of(request: Request) -> tuple[saga.StepSpec, ...]:
+    """The steps of a change."""
+    old, new, d = request.platform.plan, request.plan, what(request)
+    return saga.change_steps(
+        added={name: new.machine(name).image for name in d.added},
+        removed=d.removed,
+        resized=d.resized,
+        grown=d.grown,
+        routes=old.endpoints != new.endpoints,
+    )
+
+
+def submit_change(
+    *,
+    acting_user: User,
+    slug: str,
+    justification: str,
+    services: Iterable[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    sizes: Mapping[str, Mapping[str, Any]] | None = None,
+    expires_on: Any = None,
+    confirm: str = "",
+) -> Request:
+    """Freeze the plan of a change and reserve what it takes. InvalidInput names each field; Conflict when it is not the time.
+
+    `services` are all that the platform will have (as they are where it is None), `sizes` maps machines that stay to some of
+    SIZES. Who removes a machine, with its data, says so by the platform's slug in `confirm`.
+    """
+    platform = access.get_managed_platform(acting_user, slug)
+    justification = check_text("justification", justification, limit=4000)
+    try:
+        with transaction.atomic():
+            project = quota.lock(platform.project)
+            platform = (
+                Platform.objects.select_for_update().select_related("host", "project").get(pk=platform.pk)
+            )
+            _ready(platform)
+            end = _check_end(expires_on, platform, project)
+            plan = _new_plan(platform.plan, services, options or {}, sizes or {})
+            changed = difference(platform.plan, plan)
+            if not changed and end is None:
+                raise InvalidInput({"services": [_("Nothing would change.")]})
+            if changed.removed and confirm != slug:
+                names = ", ".join(changed.removed)
+                message = _(
+                    "This removes %(machines)s with everything in it. Type the platform's name, %(slug)s, to confirm."
+                )
+                raise InvalidInput({"confirm": [message % {"machines": names, "slug": slug}]})
+            view = quota.view(project, plan.cost - platform.plan.cost)
+            if view.shortages:
+                raise InvalidInput({"services": view.problems()})
+            request = Request.objects.create(
+                platform=platform,
+                kind=Request.CHANGE,
+                requester=acting_user,
+                justification=justification,
+                days=plan.days,
+                plan_data=plan.as_json(),
+                plan_hash=plan.hash,
+                expires_on=end,
+            )
+            quota.reserve(request, plan.cost - platform.plan.cost)
+    except IntegrityError as error:
+        if "one_open_request_per_platform" not in str(error):
+            raise
+        raise Conflict(
+            _("A change of this platform has been asked for already."),
+            _("Wait for the decision, or withdraw that request."),
+        ) from None
+    auditlog.record(acting_user, "request.change", slug, request=request.pk, **_told(changed))
+    return request
+
+
+def _told(changed: Difference) -> dict[str, list[str]]:
+    return {name: list(values) for name, values in vars(changed).items() if values}
+
+
+def _ready(platform: Platform) -> None:
+    if platform.state != PlatformState.READY.value:
+        raise Conflict(
+            _("The platform is %(state)s: only one that is ready can be changed.")
+            % {"state": platform.get_state_display()},
+            _("Start it, or wait until what is under way has ended."),
+        )
+
+
+def _new_plan(
+    old: Plan,
+    services: Iterable[str] | None,
+    options: Mapping[str, Mapping[str, Any]],
+    sizes: Mapping[str, Mapping[str, Any]],
+) -> Plan:
+    catalogue, images, edge = wiring.catalogue(), wiring.images(), wiring.site().edge
+    chosen = old.services if services is None else check_services(services)
+    coming = [s for s in chosen if s not in old.services]
+    checked = check_options(coming, options)
+    kept = {m.name: m for m in old.machines if m.name in catalogue.machines_of(chosen)}
+    try:
+        return changed_plan(
+            catalogue,
+            old,
+            services=chosen,
+            options=checked,
+            sizes=_check_sizes(kept, sizes),
+            images={
+                name: images.name_for(name) for name in catalogue.machines_of(chosen) if name not in kept
+            },
+            edge_domain=edge.domain,
+            edge_port=edge.port,
+        )
+    except ValueError as error:
+        raise InvalidInput({"services": [str(error)]}) from None
+
+
+def _check_sizes(
+    kept: Mapping[str, PlannedMachine], sizes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Size]:
+    errors: dict[str, list[object]] = {}
+    checked = {}
+    for name, given in sizes.items():
+        if name not in kept:
+            errors[f"sizes.{name}"] = [_("The platform has no such machine, or will not have it.")]
+            continue
+        values = vars(Size.of(kept[name])).copy()
+        for key, value in given.items():
+            field = f"sizes.{name}.{key}"
+            if key not in SIZES:
+                errors[field] = [_("There is no such size.")]
+            elif isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
+                errors[field] = [_("A whole number is expected.")]
+            else:
+                values[key] = value
+        checked[name] = Size(**values)
+        least = wiring.catalogue().machines[name].memory_mib
+        for problem in size_problems(kept[name], checked[name], least):
+            key, message = _size_message(problem, kept[name], least)
+            errors.setdefault(f"sizes.{name}.{key}", []).append(message)
+    if errors:
+        raise InvalidInput(errors)
+    return checked
+
+
+def _size_message(problem: str, machine: PlannedMachine, least: int) -> tuple[str, str]:
+    return {
+        "memory-step": ("memory_mib", _("A multiple of %(n)d.") % {"n": MEMORY_STEP_MIB}),
+        "memory-range": (
+            "memory_mib",
+            _("From %(least)d to %(most)d.") % {"least": least, "most": MEMORY_MAX_MIB},
+        ),
+        "vcpus-range": ("vcpus", _("From %(least)d to %(most)d.") % {"least": 1, "most": VCPUS_MAX}),
+        "data-range": ("data_volume_gib", _("At most %(max)d.") % {"max": DATA_MAX_GIB}),
+        "data-shrinks": (
+            "data_volume_gib",
+            _("A data volume can only grow: it has %(now)d GiB.") % {"now": machine.data_volume_gib},
+        ),
+    }[problem]
+
+
+def _check_end(value: Any, platform: Platform, project: Project) -> date | None:
+    if value in (None, ""):
+        return None
+    try:
+        end = value if isinstance(value, date) else parse_date(str(value))
+    except ValueError:
+        end = None
+    if end is None:
+        raise InvalidInput({"expires_on": [_("A date such as 2030-12-31.")]})
+    if end == platform.expires_on:
+        return None
+    today = timezone.localdate()
+    last = today + timedelta(days=project.max_days)
+    if not today < end <= last:
+        message = _("From tomorrow to %(last)s in this project.")
+        raise InvalidInput({"expires_on": [message % {"last": last.isoformat()}]})
+    return end
+
+
+def misfits(request: Request) -> list[str]:
+    """Why a change would not be approved any more, beyond what is true of every request."""
+    platform = request.platform
+    if platform.state != PlatformState.READY.value:
+        return [_("The platform is %(state)s.") % {"state": platform.get_state_display()}]
+    return []
+
+
+def replan(request: Request, acting_user: User) -> Request:
+    """The same change, planned anew. The caller holds the locks of an open request."""
+    platform, wanted = request.platform, request.plan
+    old = platform.plan
+    _ready(platform)
+    kept = {m.name for m in old.machines} & {m.name for m in wanted.machines}
+    plan = _new_plan(
+        old,
+        wanted.services,
+        {s: wanted.options[s] for s in wanted.services if s not in old.services},
+        {name: vars(Size.of(wanted.machine(name))) for name in kept},
+    )
+    view = quota.view(platform.project, plan.cost - old.cost, without=request)
+    if view.shortages:
+        raise InvalidInput({"services": view.problems()})
+    request.plan_data, request.plan_hash = plan.as_json(), plan.hash
+    request.save(update_fields=["plan_data", "plan_hash"])
+    quota.give_up(request)
+    quota.reserve(request, plan.cost - old.cost)
+    auditlog.record(acting_user, "request.replan", plan.slug, request=request.pk)
+    return request
