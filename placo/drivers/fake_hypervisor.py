@@ -164,6 +164,13 @@ class FakeHypervisor:
             self._put_domain({**domain, "file_system": state and state.capacity})
             return True
 
+    def definition(self, uuid: str) -> dict[str, Any]:
+        """The fields of a domain's `DomainSpec`, for assertions."""
+        found = self._shelf.get("domains", uuid)
+        if found is None:
+            raise KeyError(uuid)
+        return dict(found["spec"])
+
     def file_system(self, uuid: str) -> int | None:
         """Bytes of the data volume that its file system was made to fill; None if it never was. For assertions."""
         return (self._shelf.get("domains", uuid) or {}).get("file_system")
