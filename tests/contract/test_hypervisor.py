@@ -155,6 +155,27 @@ def test_a_data_volume_grows_and_never_shrinks(world: World) -> None:
     assert world.host.capacity(data) == 4 * GIB
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_a_data_volume_grows_under_its_machine(world: World, running: bool) -> None:
+    spec = world.machine()
+    if running:
+        world.hypervisor.start_domain(spec.uuid)
+    for size in (3, 3, 2):
+        world.hypervisor.grow_volume(spec.uuid, spec.data_volume, size)
+        assert world.host.capacity(spec.data_volume) == 3 * GIB
+    assert world.hypervisor.power(spec.uuid) is (Power.RUNNING if running else Power.STOPPED)
+    with pytest.raises(DriverError):
+        world.hypervisor.grow_volume("00000000-0000-4000-8000-000000000000", spec.data_volume, 4)
+
+
+def test_a_guest_that_does_not_answer_has_not_grown_its_file_system(world: World) -> None:
+    spec = world.machine()
+    assert not world.hypervisor.grow_file_system(spec.uuid)
+    world.host.deafen(spec.uuid)
+    world.hypervisor.start_domain(spec.uuid)
+    assert not world.hypervisor.grow_file_system(spec.uuid)
+
+
 def test_an_existing_data_volume_keeps_its_content(world: World) -> None:
     data = f"{world.prefix}-data.qcow2"
     world.hypervisor.ensure_volume(data, 1)

@@ -30,6 +30,7 @@ from placo.domain.lifecycle import (
     ENDED,
     TRANSITIONS,
     PlatformState,
+    RequestState,
     RunKind,
     RunState,
     StepState,
@@ -37,7 +38,7 @@ from placo.domain.lifecycle import (
 from placo.domain.quota import Cost
 from placo.drivers.ports import DriverError, Rejected, Unavailable
 from placo.platforms.models import LedgerEntry, Platform, Request, Run, User
-from placo.services import audit, engine, members, platforms, quota, requests, runs
+from placo.services import audit, changes, engine, members, platforms, quota, requests, runs
 from placo.services.errors import ServiceError
 from tests.factories import make_hosts, make_project, make_user, submit
 from tests.fakes import World, make_world
@@ -117,6 +118,24 @@ class Life(RuleBasedStateMachine):
         }
         self._try(commands[what])
 
+    @rule(
+        slug=SLUGS,
+        services=st.none() | SERVICES,
+        sizes=st.sampled_from([{}, {"www": {"memory_mib": 512}}, {"svn": {"data_volume_gib": 12}}]),
+        sure=st.booleans(),
+    )
+    def change(self, slug: str, services: list[str] | None, sizes: dict[str, Any], sure: bool) -> None:
+        self._try(
+            lambda: changes.submit_change(
+                acting_user=self.emmy,
+                slug=slug,
+                justification="more",
+                services=services,
+                sizes=sizes,
+                confirm=slug if sure else "",
+            )
+        )
+
     @rule(slug=SLUGS, action=st.sampled_from(sorted(platforms.POWER_ACTIONS)), owner=st.booleans())
     def power(self, slug: str, action: str, owner: bool) -> None:
         self._try(lambda: platforms.power_platform(acting_user=self._who(owner), slug=slug, action=action))
@@ -191,9 +210,14 @@ class Life(RuleBasedStateMachine):
     def the_books_are_right(self) -> None:
         if not hasattr(self, "_database"):
             return
-        living = Platform.objects.exclude(state__in=[s.value for s in ENDED])
-        assert quota.used(self.project) == sum((p.plan.cost for p in living), Cost())
-        assert LedgerEntry.objects.count() == living.count()
+        living = list(Platform.objects.exclude(state__in=[s.value for s in ENDED]))
+        wanted = [p.plan.cost for p in living]
+        for request in Request.objects.filter(kind=Request.CHANGE):
+            if request.state == RequestState.SUBMITTED.value or request.runs.filter(ended_at=None).exists():
+                more = vars(request.plan.cost - request.platform.plan.cost)
+                wanted.append(Cost(**{name: max(amount, 0) for name, amount in more.items()}))
+        assert quota.used(self.project) == sum(wanted, Cost())
+        assert LedgerEntry.objects.count() == len(wanted)
         assert not self.project.quota.shortages(quota.used(self.project))
         indexes = [p.subnet_index for p in living]
         assert None not in indexes
