@@ -10,17 +10,19 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 
 import libvirt
 import libvirt_qemu
 
 from placo.drivers import libvirt_xml as xml
 from placo.drivers import nwfilter, volumes
-from placo.drivers.connection import SharedConnection
+from placo.drivers.connection import Patience, SharedConnection
 from placo.drivers.guest_agent import AgentMissing, GuestAgent, NoSuchFile
 from placo.drivers.libvirt_codes import ErrorCode, contract_error, fine_if, power_of
+from placo.drivers.libvirt_events import LibvirtWatch
 from placo.drivers.ports import (
+    DomainEvent,
     DomainInfo,
     DomainSpec,
     DriverError,
@@ -33,6 +35,7 @@ from placo.drivers.ports import (
     TemplateSpec,
     TemplateState,
     Unavailable,
+    Watch,
 )
 from placo.drivers.templates import Templates
 
@@ -48,6 +51,7 @@ _UNDEFINE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
 _AGENT_TIMEOUT_S = 20
+_STATS_TIMEOUT_S = 10
 _CHUNK = 256 * 1024 - 24  # what fits into one message of libvirt's protocol
 _setup_lock = threading.Lock()
 
@@ -225,6 +229,7 @@ class LibvirtHypervisor:
         self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
         self._filter = nwfilter.OwnFilter()
         self._templates = Templates(name, self.connection.get, self._pool, self._agent, self._definition)
+        self._patient = Patience(f"stats-{name}", _STATS_TIMEOUT_S)
         self._platforms: dict[str, str | None] = {}  # domain uuid -> platform uuid; neither ever changes
 
     @_guarded
@@ -251,7 +256,7 @@ class LibvirtHypervisor:
     @_guarded
     def inventory(self) -> Inventory:
         connection = self.connection.get()
-        stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+        stats = self._domain_stats(connection)
         bulk = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
         autostarted = {domain.UUIDString() for domain in bulk}
         domains = []
@@ -265,13 +270,33 @@ class LibvirtHypervisor:
                         power=power_of(state["state.state"]),
                         autostart=uuid in autostarted,
                         platform_uuid=self._platform(domain, uuid),
+                        memory_mib=state.get("balloon.maximum", 0) // 1024,
+                        vcpus=state.get("vcpu.maximum", 0),
                     )
                 )
+        idle = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_INACTIVE)
         return Inventory(
             domains=tuple(domains),
             volumes=tuple(volume.name() for volume in self._pool.open().listAllVolumes()),
             networks=tuple(network.name() for network in connection.listAllNetworks()),
+            idle_networks=frozenset(network.name() for network in idle),
         )
+
+    def _domain_stats(self, connection: libvirt.virConnect) -> list[tuple[libvirt.virDomain, dict[str, Any]]]:
+        """State, memory and processors of all domains. libvirt asks each running QEMU for the latter two, and one that hangs never
+        answers. NOWAIT leaves out what a call is waiting at already: so the first call may hang, the next one does not."""
+        wanted = (
+            libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_VCPU
+        )
+        flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        for _turn in range(2):
+            with contextlib.suppress(TimeoutError):
+                return self._patient.call(lambda: connection.getAllDomainStats(wanted, flags))
+        raise Unavailable(f"{self.name} did not tell of its domains within {_STATS_TIMEOUT_S} s, twice")
+
+    @_guarded
+    def watch(self, callback: Callable[[DomainEvent], None]) -> Watch:
+        return LibvirtWatch(self.connection.get(), _is_alive, callback)
 
     def _platform(self, domain: libvirt.virDomain, uuid: str) -> str | None:
         # There is no bulk call for metadata, so each domain is asked once in the life of this driver.

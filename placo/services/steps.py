@@ -25,7 +25,8 @@ SHUTDOWN_PATIENCE_S = 40
 HEALTH_PATIENCE_S, HEALTH_POLL_S = 2.0, 0.05
 """How long one step asks a machine that was resumed, and how often."""
 RUTHLESS = (RunKind.CREATE.value, RunKind.RETIRE.value)
-"""Kinds of run that switch off only what is then removed for good: nobody waits for such a guest to say farewell."""
+"""Kinds of run that switch off only what is then removed for good: nobody waits for such a guest to say farewell. So does a
+repair that clears away what was left of an ended platform."""
 
 
 def perform(step: Step, verb: Verb, guard: Guard) -> Answer:
@@ -113,7 +114,8 @@ def _domain_gone(work: Work) -> Answer:
 
 def _power_off(work: Work) -> Answer:
     """Stopping is gentle; what is removed for good is switched off."""
-    patience = 0 if work.step.run.kind in RUTHLESS else SHUTDOWN_PATIENCE_S
+    run = work.step.run
+    patience = 0 if run.kind in RUTHLESS or not run.platform.alive else SHUTDOWN_PATIENCE_S
     started, uuid = work.step.started_at, work.machine.uuid
     waited = (timezone.now() - started).total_seconds() if started else 0.0
     power = work.host.power(uuid)
@@ -188,7 +190,7 @@ def _note_duration(work: Work) -> None:
 
 def _seed_released(work: Work) -> Answer:
     m = work.machine
-    if work.row.way == Machine.WARM:
+    if work.row.way == Machine.WARM and not work.repairing:
         return Done()  # it had none
     if not work.host.detach_seed(m.uuid, m.seed_volume):
         return NotYet(1.0, "the machine still holds its seed disk")
