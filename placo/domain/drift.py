@@ -35,6 +35,7 @@ class DriftWhat(StrEnum):
 
 
 DIRECTORY_PLACE, EDGE_PLACE = "directory", "edge"
+SITE_PLACES = (DIRECTORY_PLACE, EDGE_PLACE)
 """Where drift is that is on no host."""
 
 SETTLED = frozenset({PlatformState.READY, PlatformState.STOPPED, PlatformState.SUSPENDED})

@@ -183,7 +183,9 @@ def repair_steps(mending: Mending) -> tuple[StepSpec, ...]:
     shared = (("network", mending.network), ("directory", mending.directory))
     steps = [StepSpec(name, name, e) for name, wanted in shared if wanted]
     if mending.directory:
-        steps += [StepSpec(f"account:{name}", "account", e, name, ("directory",)) for name in mending.accounts]
+        steps += [
+            StepSpec(f"account:{name}", "account", e, name, ("directory",)) for name in mending.accounts
+        ]
         steps += [StepSpec(f"member:{uid}", "member", e, uid, ("directory",)) for uid in mending.members]
     network = ("network",) if mending.network else ()
     if mending.edge:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from placo.domain import saga
-from placo.domain.drift import CLEARED, DriftKind, DriftWhat, Remedy
+from placo.domain.drift import CLEARED, SITE_PLACES, DriftKind, DriftWhat, Remedy
 from placo.domain.lifecycle import PlatformState, RunKind
 from placo.domain.saga import Mending, StepSpec
 from placo.platforms.models import Drift, Platform, Run, User
 from placo.services import access, auditlog, runs
-from placo.services.errors import Conflict, NotFound
+from placo.services.errors import Conflict, InvalidInput, NotFound
 
 REASONS = {
     Remedy.WAIT: gettext_lazy("It is compared again every minute, and this goes when it answers."),
@@ -39,8 +39,9 @@ def listed(*, acting_user: User) -> QuerySet[Drift]:
 
 
 def waiting() -> int:
-    """How many pieces of drift nobody has accepted."""
-    return Drift.objects.filter(accepted_at=None).count()
+    """How many pieces of drift nobody has accepted. Hosts that do not answer are told of by themselves."""
+    rows = Drift.objects.filter(accepted_at=None)
+    return rows.exclude(~Q(where__in=SITE_PLACES), kind=DriftKind.UNREACHABLE.value).count()
 
 
 def _locked(acting_user: User, drift_id: int) -> Drift:
@@ -63,13 +64,20 @@ def accept_drift(*, acting_user: User, drift_id: int) -> Drift:
 
 
 @transaction.atomic
-def repair_drift(*, acting_user: User, drift_id: int) -> Run:
-    """Start the run that brings the world to what the plan says; of a living platform it touches nothing that was accepted."""
+def repair_drift(*, acting_user: User, drift_id: int, confirm: str | None = None) -> Run:
+    """Start the run that brings the world to what the plan says; of a living platform it touches nothing that was accepted.
+
+    `confirm`, where it is given, has to be the platform's slug if something is removed for good.
+    """
     row = _locked(acting_user, drift_id)
     platform = row.platform
     if platform is None or not row.remedy.repairs:
         reason = str(REASONS.get(row.remedy, REASONS[Remedy.FOREIGN]))
         raise Conflict(_("There is nothing that a repair could do here."), reason)
+    if row.remedy is Remedy.REMOVE and confirm not in (None, platform.slug):
+        raise InvalidInput(
+            {"confirm": [_("Type the platform's name, %(slug)s, to confirm.") % {"slug": platform.slug}]}
+        )
     _record(acting_user, "drift.repair", row)
     if PlatformState(platform.state) in CLEARED:
         where = row.where if row.what in _ON_HOSTS else ""
@@ -103,11 +111,7 @@ def _mending(platform: Platform, asked: Drift) -> Mending:
     def spared(*whats: DriftWhat) -> bool:
         return any(row.what in [what.value for what in whats] for row in accepted)
 
-    lost = [
-        row
-        for row in rows
-        if row.what == DriftWhat.VOLUME.value and row.kind == DriftKind.MISSING.value
-    ]
+    lost = [row for row in rows if row.what == DriftWhat.VOLUME.value and row.kind == DriftKind.MISSING.value]
     left_out = machines(lost) | machines([r for r in accepted if r.what == DriftWhat.DOMAIN.value])
     concerned, restart = machines(wanted), machines(wanted, Remedy.RESTART)
     if any(row.what == DriftWhat.NETWORK.value and row.remedy is Remedy.RESTART for row in wanted):

@@ -33,7 +33,6 @@ log = logging.getLogger("placo.reconcile")
 
 _LOCKS = 0x64726966  # "drif": the advisory lock of a place's reconciliation
 _SITE = 0
-SITE_PLACES = (DIRECTORY_PLACE, EDGE_PLACE)
 
 
 def ask(host: str | None = None) -> None:
@@ -160,7 +159,9 @@ def _edge_drift(began: datetime) -> tuple[list[Found], frozenset[int]]:
     there, certificates = wiring.edge().sites(), wiring.edge().certificates()
     world = _world(began)
     owners = _owners(_unexpected(there, world))
-    found = comparison.compare_sites(DriftWhat.EDGE, there, world.expected, owners=owners, flux=world.flux, busy=world.busy)
+    found = comparison.compare_sites(
+        DriftWhat.EDGE, there, world.expected, owners=owners, flux=world.flux, busy=world.busy
+    )
     settled = {platform.plan.slug for platform in world.expected}
     spare = [slug for slug in certificates if slug not in settled]
     last: dict[str, Owner] = {}

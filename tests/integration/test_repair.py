@@ -39,9 +39,7 @@ def in_order(world: World, run: Run, platform: Platform, state: str = "ready") -
     assert audit.orphans() == []
 
 
-def test_everything_that_can_come_back_does(
-    world: World, alpha: Platform, emmy: User, admin: User
-) -> None:
+def test_everything_that_can_come_back_does(world: World, alpha: Platform, emmy: User, admin: User) -> None:
     members.add_member(acting_user=emmy, slug=SLUG, uid="alan")
     world.finish(Run.objects.latest("id").pk)
     host, plan = world.host_of(alpha), alpha.plan
@@ -219,7 +217,9 @@ def test_what_was_left_is_cleared_away_and_the_new_bearer_of_the_name_is_not_tou
     in_order(world, run, new)
     alpha.refresh_from_db()
     assert alpha.state == "retired"
-    assert [f for f in world.audit(SLUG) if f.where != "database"] == [f for f in before if f.where != "database"]
+    assert [f for f in world.audit(SLUG) if f.where != "database"] == [
+        f for f in before if f.where != "database"
+    ]
     assert world.directory.entries(SLUG) == accounts
     assert audit.audit_platform(alpha) == [f for f in audit.audit_platform(new) if f.where in ("directory", "edge") or f.kind in ("domain", "volume", "network")]  # fmt: skip
 

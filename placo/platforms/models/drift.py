@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from placo.domain.drift import DriftKind, DriftWhat, Remedy, remedy
 from placo.domain.lifecycle import PlatformState
@@ -14,10 +13,10 @@ from placo.platforms.models.people import User
 from placo.platforms.models.platforms import Platform
 
 DRIFT_LABELS = {
-    DriftKind.MISSING: pgettext_lazy("drift", "missing"),
-    DriftKind.EXTRA: pgettext_lazy("drift", "too much"),
-    DriftKind.CHANGED: pgettext_lazy("drift", "changed"),
-    DriftKind.PAUSED: pgettext_lazy("drift", "paused"),
+    DriftKind.MISSING: _("missing"),
+    DriftKind.EXTRA: _("too much"),
+    DriftKind.CHANGED: _("changed"),
+    DriftKind.PAUSED: _("paused"),
     DriftKind.UNREACHABLE: _("does not answer"),
 }
 WHAT_LABELS = {
