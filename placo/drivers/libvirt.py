@@ -51,7 +51,7 @@ _UNDEFINE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
 _AGENT_TIMEOUT_S = 20
-_STATS_TIMEOUT_S = 10
+_PATIENCE_S = 10
 _CHUNK = 256 * 1024 - 24  # what fits into one message of libvirt's protocol
 _setup_lock = threading.Lock()
 
@@ -222,14 +222,14 @@ class LibvirtHypervisor:
         connect_timeout_s: float = 10,
     ) -> None:
         self.name = name
-        self._domain_type = domain_type
+        self._uri, self._domain_type = uri, domain_type
         # Emulated, a plain model boots with less work than everything that QEMU can emulate ("maximum").
         self._cpu = cpu or ("host-model" if domain_type == "kvm" else "Nehalem")
         self.connection = SharedConnection(name, lambda: _open(uri), _is_alive, connect_timeout_s)
         self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
         self._filter = nwfilter.OwnFilter()
         self._templates = Templates(name, self.connection.get, self._pool, self._agent, self._definition)
-        self._patient = Patience(f"stats-{name}", _STATS_TIMEOUT_S)
+        self._patient = Patience(f"patient-{name}", _PATIENCE_S)
         self._platforms: dict[str, str | None] = {}  # domain uuid -> platform uuid; neither ever changes
 
     @_guarded
@@ -292,11 +292,14 @@ class LibvirtHypervisor:
         for _turn in range(2):
             with contextlib.suppress(TimeoutError):
                 return self._patient.call(lambda: connection.getAllDomainStats(wanted, flags))
-        raise Unavailable(f"{self.name} did not tell of its domains within {_STATS_TIMEOUT_S} s, twice")
+        raise Unavailable(f"{self.name} did not tell of its domains within {_PATIENCE_S} s, twice")
 
     @_guarded
     def watch(self, callback: Callable[[DomainEvent], None]) -> Watch:
-        return LibvirtWatch(self.connection.get(), _is_alive, callback)
+        self.connection.get()  # a host that does not answer is known to do so at once
+        with contextlib.suppress(TimeoutError):
+            return LibvirtWatch(self._patient.call(lambda: _open(self._uri)), _is_alive, callback)
+        raise Unavailable(f"{self.name} did not answer within {_PATIENCE_S} s")
 
     def _platform(self, domain: libvirt.virDomain, uuid: str) -> str | None:
         # There is no bulk call for metadata, so each domain is asked once in the life of this driver.

@@ -33,7 +33,7 @@ _POWERS: dict[int, Power | None] = {
 
 
 class LibvirtWatch:
-    """Implements `placo.drivers.ports.Watch` on a connection that others use too."""
+    """Implements `placo.drivers.ports.Watch` on a connection of its own, of which libvirt takes one listener only."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class LibvirtWatch:
         self._closed = True
         with suppress(Exception):  # the connection has broken: nothing comes any more
             self._connection.domainEventDeregisterAny(self._number)
+            self._connection.close()
 
     def _came(
         self, _connection: object, domain: libvirt.virDomain, event: int, _detail: int, _opaque: object

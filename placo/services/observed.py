@@ -29,12 +29,20 @@ SILENT_AFTER = timedelta(minutes=3)
 """A machine that runs for so long without an answer is not starting any more."""
 
 
+def _busy() -> Exists:
+    """A run is at the platform of a machine."""
+    active = Run.objects.filter(platform=OuterRef("platform"), state__in=[s.value for s in ACTIVE_RUNS])
+    return Exists(active.exclude(kind=RunKind.MEMBER.value))
+
+
+def in_flux(uuid: str) -> bool:
+    """The domain is that of a machine that a run is at."""
+    return Machine.objects.filter(_busy(), uuid=uuid).exists()
+
+
 def note(uuid: str, power: Power) -> bool:
     """A host said so of one domain. Whether that was news about a machine."""
-    busy = Run.objects.filter(
-        platform=OuterRef("platform"), state__in=[s.value for s in ACTIVE_RUNS]
-    ).exclude(kind=RunKind.MEMBER.value)
-    rows = Machine.objects.filter(~Exists(busy), uuid=uuid)
+    rows = Machine.objects.filter(~_busy(), uuid=uuid)
     if power is Power.RUNNING:
         rows, state = rows.exclude(state__in=_UP), STARTING
     else:
