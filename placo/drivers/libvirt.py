@@ -225,7 +225,8 @@ class LibvirtHypervisor:
         self._uri, self._domain_type = uri, domain_type
         # Emulated, a plain model boots with less work than everything that QEMU can emulate ("maximum").
         self._cpu = cpu or ("host-model" if domain_type == "kvm" else "Nehalem")
-        self.connection = SharedConnection(name, lambda: _open(uri), _is_alive, connect_timeout_s)
+        self._connect_timeout_s = connect_timeout_s
+        self.connection, self._asked = self._another(), self._another()
         self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
         self._filter = nwfilter.OwnFilter()
         self._templates = Templates(name, self.connection.get, self._pool, self._agent, self._definition)
@@ -256,7 +257,7 @@ class LibvirtHypervisor:
     @_guarded
     def inventory(self) -> Inventory:
         connection = self.connection.get()
-        stats = self._domain_stats(connection)
+        stats = self._domain_stats()
         bulk = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
         autostarted = {domain.UUIDString() for domain in bulk}
         domains = []
@@ -282,17 +283,26 @@ class LibvirtHypervisor:
             idle_networks=frozenset(network.name() for network in idle),
         )
 
-    def _domain_stats(self, connection: libvirt.virConnect) -> list[tuple[libvirt.virDomain, dict[str, Any]]]:
+    def _domain_stats(self) -> list[tuple[libvirt.virDomain, dict[str, Any]]]:
         """State, memory and processors of all domains. libvirt asks each running QEMU for the latter two, and one that hangs never
-        answers. NOWAIT leaves out what a call is waiting at already: so the first call may hang, the next one does not."""
+        answers. NOWAIT leaves out what a call is waiting at already: so the first call may hang, the next one does not. Theirs is
+        a connection of its own, for libvirt is slow to tell others what comes on one where a call hangs; it is then left."""
         wanted = (
             libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_VCPU
         )
         flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         for _turn in range(2):
-            with contextlib.suppress(TimeoutError):
-                return self._patient.call(lambda: connection.getAllDomainStats(wanted, flags))
+            asked = self._asked
+            connection = asked.get()
+            try:
+                return self._patient.call(lambda c=connection: c.getAllDomainStats(wanted, flags))  # type: ignore[misc]
+            except TimeoutError:
+                if self._asked is asked:
+                    self._asked = self._another()
         raise Unavailable(f"{self.name} did not tell of its domains within {_PATIENCE_S} s, twice")
+
+    def _another(self) -> SharedConnection[libvirt.virConnect]:
+        return SharedConnection(self.name, lambda: _open(self._uri), _is_alive, self._connect_timeout_s)
 
     @_guarded
     def watch(self, callback: Callable[[DomainEvent], None]) -> Watch:
