@@ -49,11 +49,9 @@ def test_everything_that_can_come_back_does(world: World, alpha: Platform, emmy:
     host.remove_network(plan.network.name)
     world.directory.remove_platform(SLUG, plan.uuid)
     world.edge.remove_site(SLUG, plan.uuid)
-    before = {d.name for d in host.inventory().domains}
     run = repair(world, admin, what="directory")
 
     in_order(world, run, alpha)
-    assert before == set()
     assert {(d.name, d.power, d.autostart) for d in host.inventory().domains} == {
         (m.domain, Power.RUNNING, True) for m in plan.machines
     }
@@ -62,8 +60,6 @@ def test_everything_that_can_come_back_does(world: World, alpha: Platform, emmy:
     assert {v: host.content(v) for v in disks} == disks
     assert {m.state for m in Machine.objects.filter(platform=alpha)} == {"answering"}
     assert not run.steps.filter(action__in=("system-disk", "data-volume", "seed", "way", "image")).exists()
-    assert not any(host.content(v) == b"" for v in disks)
-    assert set(world.asked) == set()  # asked for after a commit, of which tests have none
 
 
 def test_a_paused_machine_goes_on(world: World, alpha: Platform, admin: User) -> None:
@@ -221,7 +217,6 @@ def test_what_was_left_is_cleared_away_and_the_new_bearer_of_the_name_is_not_tou
         f for f in before if f.where != "database"
     ]
     assert world.directory.entries(SLUG) == accounts
-    assert audit.audit_platform(alpha) == [f for f in audit.audit_platform(new) if f.where in ("directory", "edge") or f.kind in ("domain", "volume", "network")]  # fmt: skip
 
 
 def test_what_is_not_ours_cannot_be_repaired(world: World, alpha: Platform, admin: User) -> None:
@@ -288,9 +283,7 @@ def test_a_stuck_repair_that_is_given_up_takes_nothing_back(
     assert {d.name for d in host.inventory().domains} == {m.domain for m in alpha.plan.machines}
     assert alpha.plan.network.name in host.inventory().networks
     reconcile.reconcile()
-    assert set(Drift.objects.values_list("what", flat=True)) == {"edge", "certificate"} | (
-        {"domain"} if Drift.objects.filter(what="domain").exists() else set()
-    )
+    assert set(Drift.objects.values_list("what", flat=True)) == {"edge", "certificate"}
 
 
 def test_every_step_of_a_repair_may_fail_once(world: World, alpha: Platform, admin: User) -> None:
