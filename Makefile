@@ -49,10 +49,10 @@ lint: setup ## style, types, layers, migrations; starts no service (1 min)
 check: lint ## the same and the fast tests (2 min)
 	@PLACO_CONFIG=$(CURDIR)/$(CHECK_ROOT)/placo.toml var/venv/bin/pytest -q tests/unit || { echo 'make check failed at tests/unit' >&2; exit 1; }
 
-bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones (30 min)
+bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones, reconciling (30 min)
 	@status=0; \
 	run() { echo "bench: $$*"; $(PYTHON) -m "$$@" || { echo "make bench: $$* failed or a bound does not hold: is the lab idle and up? see make status" >&2; status=1; }; }; \
-	run bench.memory; run bench.approval --n 3 --together 10; run bench.provision; exit $$status
+	run bench.memory; run bench.reconcile; run bench.approval --n 3 --together 10; run bench.provision; exit $$status
 
 fmt: ## put code into shape
 	@var/venv/bin/ruff check --fix --quiet . ; var/venv/bin/ruff format .

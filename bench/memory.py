@@ -20,7 +20,7 @@ from deploy.lab.layout import Lab
 from deploy.lab.supervise import Supervisor, is_up
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COUNTED = ("web", "worker", "beat", "postgres", "redis", "directory", "edge", "front")
+COUNTED = ("web", "worker", "beat", "watch", "postgres", "redis", "directory", "edge", "front")
 BOUND_MB = 800
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import accounts, engine, hosts, runs, templates
+from placo.services import accounts, engine, hosts, reconcile, runs, templates
 
 
 @shared_task(name="tasks.advance")
@@ -20,10 +20,24 @@ def sweep() -> None:
         runs.ring(run_id)
 
 
-@shared_task(name="tasks.refresh_hosts")
-def refresh_hosts() -> None:
-    """Keep what the portal shows of its hosts fresh."""
-    hosts.refresh_hosts()
+@shared_task(name="tasks.reconcile")
+def reconcile_all() -> None:
+    """Compare all places with what they should have: a task each, so that one that hangs delays none of the others."""
+    for pk in hosts.known():
+        reconcile_host.apply_async((pk,), expires=60, ignore_result=True)
+    reconcile_site.apply_async(expires=60, ignore_result=True)
+
+
+@shared_task(name="tasks.reconcile_host")
+def reconcile_host(host_id: int) -> None:
+    """One host; also keeps fresh what the portal shows of it."""
+    reconcile.reconcile_host(host_id)
+
+
+@shared_task(name="tasks.reconcile_site")
+def reconcile_site() -> None:
+    """Directory and edge."""
+    reconcile.reconcile_site()
 
 
 @shared_task(name="tasks.refresh_roles")

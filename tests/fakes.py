@@ -23,7 +23,7 @@ from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.faults import Faults
 from placo.drivers.ports import ImageFiles, Person, Rejected
 from placo.platforms.models import Host, Platform, Run, Step
-from placo.services import audit, engine, runs, templates
+from placo.services import audit, engine, reconcile, runs, templates
 
 PEOPLE = (
     Person("ada", "Ada Lovelace", "ada@example.org"),
@@ -70,6 +70,8 @@ class World:
     prober: FakeProber
     images: FakeImages
     rings: list[tuple[int, float]] = field(default_factory=list)
+    asked: list[int | None] = field(default_factory=list)
+    """Reconciliations asked for: a host, or None for directory and edge."""
 
     @property
     def faults(self) -> dict[str, Faults]:
@@ -146,6 +148,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
     for name in ("directory", "edge", "authority", "prober", "images"):
         monkeypatch.setattr(wiring, name, partial(getattr, world, name))
     monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
+    monkeypatch.setattr(reconcile, "_send", world.asked.append)
     return world
 
 

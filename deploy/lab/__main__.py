@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         ("down", "stop it; guests are shut down, everything on disk is kept"),
         ("destroy", "stop it and delete its folder"),
         ("status", "what runs, with its memory"),
-        ("restart", "restart programs (default: web worker beat)"),
+        ("restart", "restart programs (default: web worker beat watch)"),
         ("logs", "show the logs, or follow them"),
     ):
         verb = verbs_of.add_parser(name, help=help_text, description=help_text)
@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
                 "--grace", type=float, default=grace, help=f"seconds for guests to stop ({grace:.0f})"
             )
         if name in ("restart", "logs"):
-            verb.add_argument("programs", nargs="*", help="web, worker, beat, postgres, directory, h1 ...")
+            verb.add_argument(
+                "programs", nargs="*", help="web, worker, beat, watch, postgres, directory, h1 ..."
+            )
         if name == "logs":
             verb.add_argument("--follow", "-f", action="store_true")
     return parser

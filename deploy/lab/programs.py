@@ -74,7 +74,7 @@ def all_of(lab: Lab, state: State, without: Sequence[str]) -> list[Program]:
     """The programs of this start, in starting order."""
     programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _front(lab)]
     programs += [_host(state, host) for host in lab.hosts]
-    programs += [_web(lab), _celery(lab, "worker", 60), _celery(lab, "beat", 61)]
+    programs += [_web(lab), _celery(lab, "worker", 60), _celery(lab, "beat", 61), _watch(lab)]
     return [program for program in programs if program.part not in without]
 
 
@@ -200,6 +200,12 @@ def _celery(lab: Lab, name: str, priority: int) -> Program:
         command += ["--schedule", lab.root / "state" / "beat-schedule", "--pidfile", ""]
     script = _script(lab, name, f"The portal's {name}.", in_portal(lab, command))
     return Program(name, "app", script, priority, folder=REPOSITORY)
+
+
+def _watch(lab: Lab) -> Program:
+    command = in_portal(lab, [lab.python, "manage.py", "watch"])
+    script = _script(lab, "watch", "Listens to the hosts: what machines do, as it happens.", command)
+    return Program("watch", "app", script, 61, folder=REPOSITORY)
 
 
 def _check_socket_paths(lab: Lab) -> None:

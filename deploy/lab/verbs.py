@@ -31,6 +31,7 @@ from deploy.lab.state import State
 from deploy.lab.supervise import Row, Supervisor
 
 GUESTS_SHUTDOWN_SECONDS = 25.0
+APPLICATION = ("web", "worker", "beat", "watch")
 _NEEDED = (
     "ip",
     "nft",
@@ -142,13 +143,13 @@ def adopt(lab: Lab, *, without: Sequence[str] = ()) -> None:
 
 
 def restart(lab: Lab, names: Sequence[str]) -> None:
-    """Restart programs by name (web, worker, beat when none is named)."""
+    """Restart programs by name (web, worker, beat, watch when none is named)."""
     supervisor = Supervisor(lab)
     if not supervisor.is_running():
         raise LabError("the lab is down", "start it with `make up`")
     with exclusively(lab, create=False):
         known = {row.name for row in supervisor.rows()}
-        chosen = list(names) or [name for name in ("web", "worker", "beat") if name in known]
+        chosen = list(names) or [name for name in APPLICATION if name in known]
         unknown = set(chosen) - known
         if unknown:
             raise LabError(
@@ -255,18 +256,18 @@ def _start_application(lab: Lab, supervisor: Supervisor, wanted: list[Program]) 
     if not chosen:
         return
     application.prepare(lab)
-    with step("portal, worker, beat"):
+    with step(", ".join(("portal", *APPLICATION[1:]))):
         supervisor.start(chosen)
         _await(lab, "web", lambda: services.portal_answers(lab), seconds=60)
-        for name in ("worker", "beat"):
+        for name in APPLICATION[1:]:
             _await(lab, name, lambda name=name: _state_of(supervisor, name) == "RUNNING")  # type: ignore[misc]
 
 
 def _down(lab: Lab, grace: float) -> None:
     supervisor = Supervisor(lab)
     if supervisor.is_running():
-        with step("portal, worker, beat"):
-            supervisor.stop(["web", "beat", "worker"])
+        with step(", ".join(("portal", *APPLICATION[1:]))):
+            supervisor.stop(["web", "watch", "beat", "worker"])
         if any(process.outlives_libvirt for process in processes.of_lab(lab)):
             with step("guests and their networks"):
                 hosts.stop_guests(lab, seconds=grace)

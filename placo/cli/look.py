@@ -60,8 +60,7 @@ def platforms(
 ) -> None:
     """Your platforms."""
     query = {"state": state, "project": project, "limit": limit, "offset": offset}
-    columns = ("slug", "state", "project", "services", "host", "expires_on")
-    present(portal()("GET", "platforms", query=query), json, lambda f: show.rows("", columns, f))
+    present(portal()("GET", "platforms", query=query), json, show.platforms)
 
 
 @app.command()

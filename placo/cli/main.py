@@ -8,10 +8,12 @@ from placo.cli import act, login, look, show
 from placo.cli.base import app
 from placo.cli.catalogue import catalogue_app
 from placo.cli.client import CommandError
+from placo.cli.drift import drift_app
 
 COMMANDS = (login, look, act)
 """The modules whose commands are part of `app`, in the order of the help."""
 
+app.add_typer(drift_app, name="drift")
 app.add_typer(catalogue_app, name="catalogue")
 
 

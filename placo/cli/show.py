@@ -126,7 +126,7 @@ def request(found: Mapping[str, Any]) -> None:
 def platform(found: Mapping[str, Any]) -> None:
     """A platform, its machines and addresses."""
     names = ("state", "title", "project", "services", "host", "expires_on", "run_id")
-    facts(f"Platform {found['slug']}", {name: found[name] for name in names})
+    facts(f"Platform {found['slug']}", {name: found[name] for name in names} | {"state": state(found)})
     machines = [{**machine, "way": way(machine)} for machine in found["machines"]]
     rows("", ("name", "state", "address", "host", "way", "answer"), machines)
     rows("", ("service", "title", "url"), found["endpoints"])
@@ -155,6 +155,35 @@ def hosts(found: Iterable[Mapping[str, Any]]) -> None:
         for template in host["templates"]
     ]
     rows("", ("host", "image", "state", "made in", "disk", "reason"), templates)
+
+
+def drift(found: Iterable[Mapping[str, Any]]) -> None:
+    """Drift, with what was expected and found."""
+    columns = ("id", "kind", "where", "what", "name", "platform", "difference", "remedy", "accepted_by")
+    rows("", columns, [{**one, "difference": difference(one["detail"])} for one in found])
+
+
+def difference(detail: Mapping[str, Any]) -> str:
+    """`power: running -> paused`; other details as they are."""
+    pairs = (
+        f"{name}: {value[0]} -> {value[1]}"
+        if isinstance(value, list) and len(value) == 2
+        else f"{name}: {value}"
+        for name, value in detail.items()
+        if name != "machine"
+    )
+    return ", ".join(pairs)
+
+
+def state(found: Mapping[str, Any]) -> str:
+    """A platform's state; what it was, where nobody can know."""
+    return f"unknown ({found['state']})" if found.get("unknown") else str(found["state"])
+
+
+def platforms(found: Iterable[Mapping[str, Any]]) -> None:
+    """A list of platforms."""
+    columns = ("slug", "state", "project", "services", "host", "expires_on")
+    rows("", columns, [{**one, "state": state(one)} for one in found])
 
 
 def run(found: Mapping[str, Any]) -> None:

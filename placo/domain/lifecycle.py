@@ -38,6 +38,7 @@ class RunKind(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     MEMBER = "member"
+    REPAIR = "repair"
 
 
 class RunState(StrEnum):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from placo.domain.lifecycle import RunKind, RunState, StepState
+from placo.domain.lifecycle import PlatformState, RunKind, RunState, StepState
 
 
 class Verb(StrEnum):
@@ -204,9 +204,9 @@ def reverse(steps: Iterable[StepSpec]) -> tuple[StepSpec, ...]:
     )
 
 
-def retire_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
+def retire_steps(machines: Mapping[str, str], without: Iterable[str] = ()) -> tuple[StepSpec, ...]:
     """Creation in reverse, without what leaves nothing behind. Images are shared by all platforms and stay."""
-    shared = {"image", "way", "personalise", "health", "seed-release"}
+    shared = {"image", "way", "personalise", "health", "seed-release", *without}
     kept = [step for step in create_steps(machines) if step.action not in shared]
     ids = {step.id for step in kept}
     trimmed = [
@@ -234,6 +234,62 @@ def power_steps(kind: RunKind, machines: Iterable[str]) -> tuple[StepSpec, ...]:
             steps.append(StepSpec(f"start:{name}", "suspend", Verb.REMOVE, name))
         if kind in (RunKind.START, RunKind.RESTART, RunKind.RESUME):
             steps.append(StepSpec(f"health:{name}", "health", Verb.ENSURE, name, (f"start:{name}",)))
+    return tuple(steps)
+
+
+def clear_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
+    """Remove what was left of a platform that has ended. Everything goes by its UUID but the machines' accounts, which go with
+    the subtree: the slug may be another platform's by now."""
+    return retire_steps(machines, without=("account",))
+
+
+@dataclass(frozen=True)
+class Mending:
+    """What a repair of a living platform is about: `machines` are brought to where `state` wants them, those in `restart` by
+    way of being off; `accounts` are those of machines in the directory, `members` are let in again."""
+
+    state: PlatformState
+    machines: tuple[str, ...] = ()
+    restart: frozenset[str] = frozenset()
+    accounts: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    network: bool = True
+    directory: bool = True
+    edge: bool = True
+
+
+def repair_steps(mending: Mending) -> tuple[StepSpec, ...]:
+    """Bring back what a living platform lacks, in the state that it has. Never a volume: an empty one is no repair of data."""
+    e, r = Verb.ENSURE, Verb.REMOVE
+    shared = (("network", mending.network), ("directory", mending.directory))
+    steps = [StepSpec(name, name, e) for name, wanted in shared if wanted]
+    if mending.directory:
+        steps += [
+            StepSpec(f"account:{name}", "account", e, name, ("directory",)) for name in mending.accounts
+        ]
+        steps += [StepSpec(f"member:{uid}", "member", e, uid, ("directory",)) for uid in mending.members]
+    network = ("network",) if mending.network else ()
+    if mending.edge:
+        steps.append(StepSpec("edge", "edge", e, "", network))
+    for name in mending.machines:
+        domain: tuple[str, ...] = network
+        if mending.directory and name in mending.accounts:
+            domain += (f"account:{name}",)
+        if mending.state is PlatformState.STOPPED or name in mending.restart:
+            steps.append(StepSpec(f"stop:{name}", "start", r, name))
+            domain += (f"stop:{name}",)
+        steps.append(StepSpec(f"domain:{name}", "domain", e, name, domain))
+        last = f"domain:{name}"
+        if mending.state is PlatformState.SUSPENDED:
+            steps.append(StepSpec(f"suspend:{name}", "suspend", e, name, (last,)))
+            last = f"suspend:{name}"
+        if mending.state is PlatformState.READY:
+            edge = ("edge",) if mending.edge else ()
+            steps.append(StepSpec(f"start:{name}", "start", e, name, (last,)))
+            steps.append(StepSpec(f"health:{name}", "health", e, name, (f"start:{name}", *edge)))
+            last = f"health:{name}"
+        steps.append(StepSpec(f"seed-release:{name}", "seed-release", e, name, (last,)))
+        steps.append(StepSpec(f"memory:{name}", "memory", r, name, (last,)))
     return tuple(steps)
 
 

@@ -163,7 +163,7 @@ class FakeDirectory:
 
     def platforms(self) -> Mapping[str, str]:
         with self._operation("platforms"):
-            return {slug: self._subtree(slug).uuid for slug in self._slugs()}
+            return {found["slug"]: found["uuid"] for found in self._shelf.all("platforms")}
 
     def entries(self, slug: str) -> list[str]:
         with self._operation("entries"):

@@ -73,7 +73,7 @@ class FakeEdge:
 
     def sites(self) -> Mapping[str, str]:
         self.faults.check("sites")
-        return {slug: site.uuid for slug, site in sorted(self.served.items())}
+        return {found["slug"]: found["uuid"] for found in self._shelf.all("sites")}
 
     def certificate(self, slug: str) -> bytes | None:
         self.faults.check("certificate")
@@ -82,7 +82,7 @@ class FakeEdge:
 
     def certificates(self) -> list[str]:
         self.faults.check("certificates")
-        return sorted(self.served)
+        return self._shelf.names("sites")
 
 
 class FakeCertificateAuthority:

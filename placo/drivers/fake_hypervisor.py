@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import Any
 from placo.drivers import volumes
 from placo.drivers.fake_storage import FakePool, Shelf
 from placo.drivers.fake_templates import FakeTemplates, link_of
+from placo.drivers.fake_watch import FakeWatch
 from placo.drivers.faults import Faults
 from placo.drivers.ports import (
+    DomainEvent,
     DomainInfo,
     DomainSpec,
     DriverError,
@@ -30,6 +32,7 @@ from placo.drivers.ports import (
     Rejected,
     TemplateSpec,
     TemplateState,
+    Watch,
 )
 
 
@@ -93,12 +96,24 @@ class FakeHypervisor:
                         power=Power(domain["power"]),
                         autostart=domain["autostart"],
                         platform_uuid=domain["spec"]["platform_uuid"],
+                        memory_mib=domain["spec"].get("memory_mib", 0),
+                        vcpus=domain["spec"].get("vcpus", 0),
                     )
                     for domain in self._shelf.all("domains")
                 ),
-                volumes=tuple(volume["name"] for volume in self._shelf.all("volumes")),
-                networks=tuple(network["name"] for network in self._shelf.all("networks")),
+                volumes=tuple(self._shelf.names("volumes")),
+                networks=tuple(self._shelf.names("networks")),
+                idle_networks=frozenset(self._shelf.names("idle-networks")),
             )
+
+    def watch(self, callback: Callable[[DomainEvent], None]) -> Watch:
+        self._begin("watch")
+        return FakeWatch(self._powers, callback)
+
+    def _powers(self) -> dict[str, Power]:
+        self.faults.check("events")
+        with self._shelf.locked():
+            return {domain["spec"]["uuid"]: Power(domain["power"]) for domain in self._shelf.all("domains")}
 
     def define_foreign_domain(self, name: str, uuid: str) -> None:
         """Somebody else's domain, as an administrator makes them by hand."""
@@ -123,10 +138,17 @@ class FakeHypervisor:
             ):
                 raise Rejected(f"{self.name}: network {spec.name} is in use with another bridge or subnet")
             self._shelf.put("networks", spec.name, wanted)
+            self._shelf.drop("idle-networks", spec.name)
 
     def remove_network(self, name: str) -> None:
         with self._operation("remove_network"):
             self._shelf.drop("networks", name)
+            self._shelf.drop("idle-networks", name)
+
+    def stop_network(self, name: str) -> None:
+        """Somebody takes the bridge away and leaves the definition."""
+        with self._shelf.locked():
+            self._shelf.put("idle-networks", name, {"name": name})
 
     def network(self, name: str) -> dict[str, Any] | None:
         """The fields of its `NetworkSpec`, for assertions."""

@@ -10,17 +10,19 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 
 import libvirt
 import libvirt_qemu
 
 from placo.drivers import libvirt_xml as xml
 from placo.drivers import nwfilter, volumes
-from placo.drivers.connection import SharedConnection
+from placo.drivers.connection import Patience, SharedConnection
 from placo.drivers.guest_agent import AgentMissing, GuestAgent, NoSuchFile
 from placo.drivers.libvirt_codes import ErrorCode, contract_error, fine_if, power_of
+from placo.drivers.libvirt_events import LibvirtWatch
 from placo.drivers.ports import (
+    DomainEvent,
     DomainInfo,
     DomainSpec,
     DriverError,
@@ -33,6 +35,7 @@ from placo.drivers.ports import (
     TemplateSpec,
     TemplateState,
     Unavailable,
+    Watch,
 )
 from placo.drivers.templates import Templates
 
@@ -50,6 +53,7 @@ _UNDEFINE = (
 _GROW = ("/usr/sbin/resize2fs", "/dev/vdb")
 _GROW_TIMEOUT_S = 60
 _AGENT_TIMEOUT_S = 20
+_PATIENCE_S = 10
 _CHUNK = 256 * 1024 - 24  # what fits into one message of libvirt's protocol
 _setup_lock = threading.Lock()
 
@@ -220,13 +224,15 @@ class LibvirtHypervisor:
         connect_timeout_s: float = 10,
     ) -> None:
         self.name = name
-        self._domain_type = domain_type
+        self._uri, self._domain_type = uri, domain_type
         # Emulated, a plain model boots with less work than everything that QEMU can emulate ("maximum").
         self._cpu = cpu or ("host-model" if domain_type == "kvm" else "Nehalem")
-        self.connection = SharedConnection(name, lambda: _open(uri), _is_alive, connect_timeout_s)
+        self._connect_timeout_s = connect_timeout_s
+        self.connection, self._asked = self._another(), self._another()
         self._pool = _Pool(name, f"{uri} {storage_pool}", storage_pool, self.connection)
         self._filter = nwfilter.OwnFilter()
         self._templates = Templates(name, self.connection.get, self._pool, self._agent, self._definition)
+        self._patient = Patience(f"patient-{name}", _PATIENCE_S)
         self._platforms: dict[str, str | None] = {}  # domain uuid -> platform uuid; neither ever changes
 
     @_guarded
@@ -253,7 +259,7 @@ class LibvirtHypervisor:
     @_guarded
     def inventory(self) -> Inventory:
         connection = self.connection.get()
-        stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+        stats = self._domain_stats()
         bulk = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
         autostarted = {domain.UUIDString() for domain in bulk}
         domains = []
@@ -267,13 +273,45 @@ class LibvirtHypervisor:
                         power=power_of(state["state.state"]),
                         autostart=uuid in autostarted,
                         platform_uuid=self._platform(domain, uuid),
+                        memory_mib=state.get("balloon.maximum", 0) // 1024,
+                        vcpus=state.get("vcpu.maximum", 0),
                     )
                 )
+        idle = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_INACTIVE)
         return Inventory(
             domains=tuple(domains),
             volumes=tuple(volume.name() for volume in self._pool.open().listAllVolumes()),
             networks=tuple(network.name() for network in connection.listAllNetworks()),
+            idle_networks=frozenset(network.name() for network in idle),
         )
+
+    def _domain_stats(self) -> list[tuple[libvirt.virDomain, dict[str, Any]]]:
+        """State, memory and processors of all domains. libvirt asks each running QEMU for the latter two, and one that hangs never
+        answers. NOWAIT leaves out what a call is waiting at already: so the first call may hang, the next one does not. Theirs is
+        a connection of its own, for libvirt is slow to tell others what comes on one where a call hangs; it is then left."""
+        wanted = (
+            libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_VCPU
+        )
+        flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        for _turn in range(2):
+            asked = self._asked
+            connection = asked.get()
+            try:
+                return self._patient.call(lambda c=connection: c.getAllDomainStats(wanted, flags))  # type: ignore[misc]
+            except TimeoutError:
+                if self._asked is asked:
+                    self._asked = self._another()
+        raise Unavailable(f"{self.name} did not tell of its domains within {_PATIENCE_S} s, twice")
+
+    def _another(self) -> SharedConnection[libvirt.virConnect]:
+        return SharedConnection(self.name, lambda: _open(self._uri), _is_alive, self._connect_timeout_s)
+
+    @_guarded
+    def watch(self, callback: Callable[[DomainEvent], None]) -> Watch:
+        self.connection.get()  # a host that does not answer is known to do so at once
+        with contextlib.suppress(TimeoutError):
+            return LibvirtWatch(self._patient.call(lambda: _open(self._uri)), _is_alive, callback)
+        raise Unavailable(f"{self.name} did not answer within {_PATIENCE_S} s")
 
     def _platform(self, domain: libvirt.virDomain, uuid: str) -> str | None:
         # There is no bulk call for metadata, so each domain is asked once in the life of this driver.

@@ -10,7 +10,7 @@ make come from the plan, so that a driver never invents one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -120,22 +120,31 @@ class TemplateState:
 
 @dataclass(frozen=True)
 class DomainInfo:
-    """A domain found on a host. `platform_uuid` is None for a domain that PLACO did not make."""
+    """A domain found on a host. `platform_uuid` is None for a domain that PLACO did not make.
+
+    `memory_mib` and `vcpus`: what a running one has, what any other one will be started with; 0 where the host did not say.
+    """
 
     name: str
     uuid: str
     power: Power
     autostart: bool
     platform_uuid: str | None
+    memory_mib: int = 0
+    vcpus: int = 0
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything in a host that could belong to PLACO, from a few bulk calls: names of volumes and networks."""
+    """Everything in a host that could belong to PLACO, from a few bulk calls: names of volumes and networks.
+
+    `idle_networks` are those of the networks that are only defined: no guest is connected by them.
+    """
 
     domains: tuple[DomainInfo, ...]
     volumes: tuple[str, ...]
     networks: tuple[str, ...]
+    idle_networks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -153,12 +162,34 @@ class HostStatus:
     overlay: bool
 
 
+@dataclass(frozen=True)
+class DomainEvent:
+    """Something happened to a domain. `power` is what it does now, None when that is to be asked (its definition changed)."""
+
+    uuid: str
+    power: Power | None
+
+
+class Watch(Protocol):
+    """Somebody who listens to a host."""
+
+    @property
+    def alive(self) -> bool:
+        """Events still come. False once the connection has broken: they were missed since, and another watch is needed."""
+
+    def close(self) -> None:
+        """No event comes afterwards."""
+
+
 class Hypervisor(Protocol):
     """One host. All calls are safe from several threads; each raises Unavailable when the host does not answer."""
 
     def status(self) -> HostStatus: ...
 
     def inventory(self) -> Inventory: ...
+
+    def watch(self, callback: Callable[[DomainEvent], None]) -> Watch:
+        """Have `callback` called, from a thread of the driver's, for each change in the life of a domain. It has to return at once."""
 
     def ensure_image(self, image: ImageFiles) -> None:
         """Upload disk, kernel and initrd as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``; a half upload is redone."""

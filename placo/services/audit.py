@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from placo import wiring
-from placo.domain.lifecycle import ENDED
+from placo.domain.drift import MACHINE_VOLUMES, DriftWhat
 from placo.drivers.ports import Hypervisor
 from placo.platforms.models import Host, LedgerEntry, Machine, Membership, Platform
+from placo.services import reconcile
 from placo.services.work import hypervisor_of
 
 
@@ -22,10 +23,6 @@ class Finding:
     kind: str
     where: str
     name: str
-
-
-MACHINE_VOLUMES = ("-system.qcow2", "-data.qcow2", "-memory.save", "-seed.iso")
-"""How the names of machines' volumes end (placo/domain/plan.py); images and kernels are shared and not counted."""
 
 
 def _on_host(name: str, host: Hypervisor, slug: str, uuid: str) -> Iterable[Finding]:
@@ -69,34 +66,16 @@ def audit_platform(platform: Platform) -> list[Finding]:
     return sorted(found)
 
 
+_KINDS = {
+    DriftWhat.DIRECTORY: "directory entry",
+    DriftWhat.EDGE: "edge route",
+}
+"""Where an audit calls something by another name than reconciliation does."""
+
+
 def orphans() -> list[Finding]:
-    """Everything in the world that PLACO made for a platform that is not, or no longer, alive."""
-    living = {str(p.uuid): p.slug for p in Platform.objects.exclude(state__in=[s.value for s in ENDED])}
-    slugs = set(living.values())
-    plans = [platform.plan for platform in Platform.objects.filter(uuid__in=living)]
-    networks = {plan.network.name for plan in plans}
-    volumes = {volume for plan in plans for machine in plan.machines for volume in machine.volumes}
-    found: list[Finding] = []
-    for host in Host.objects.all():
-        inventory = hypervisor_of(host).inventory()
-        found += [
-            Finding("domain", host.name, d.name)
-            for d in inventory.domains
-            if d.platform_uuid is not None and d.platform_uuid not in living
-        ]
-        found += [
-            Finding("volume", host.name, v)
-            for v in inventory.volumes
-            if v.startswith("placo-") and v.endswith(MACHINE_VOLUMES) and v not in volumes
-        ]
-        found += [
-            Finding("network", host.name, n)
-            for n in inventory.networks
-            if n.startswith("placo-") and not n.startswith("placo-bench--") and n not in networks
-        ]
-    found += [
-        Finding("directory entry", "directory", s) for s in wiring.directory().platforms() if s not in slugs
-    ]
-    found += [Finding("edge route", "edge", s) for s in wiring.edge().sites() if s not in slugs]
-    found += [Finding("certificate", "edge", s) for s in wiring.edge().certificates() if s not in slugs]
-    return sorted(found)
+    """Everything in the world that PLACO made and no living platform is to have, looked up now."""
+    return sorted(
+        Finding(_KINDS.get(drift.what, drift.what.value), place, drift.name)
+        for place, drift in reconcile.too_much()
+    )

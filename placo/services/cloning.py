@@ -124,9 +124,12 @@ def seed_up(work: Work) -> Answer:
 
 
 def domain_up(work: Work) -> Answer:
-    """Defined: the same definition either way, but for the seed, which is taken out later. One of the other way is replaced."""
+    """Defined: the same definition either way, but for the seed, which is taken out later. One of the other way is replaced.
+
+    A machine that is repaired had its seed long ago.
+    """
     if work.host.power(work.machine.uuid) not in (Power.RUNNING, Power.PAUSED):
-        work.host.ensure_domain(work.domain(seed=work.row.way != Machine.WARM))
+        work.host.ensure_domain(work.domain(seed=work.row.way != Machine.WARM and not work.repairing))
     return Done()
 
 

@@ -25,20 +25,36 @@ PLANNED = "planned"
 """The state of a template that has a place but is not there yet, not even begun."""
 
 
+def known() -> list[int]:
+    """All hosts."""
+    return list(Host.objects.values_list("pk", flat=True))
+
+
 def refresh_hosts() -> None:
     """Ask every host for its size and free space; one that does not answer is marked unreachable."""
     for host in Host.objects.all():
-        host.checked_at = timezone.now()
-        try:
-            status = hypervisor_of(host).status()
-        except DriverError as error:
-            log.warning("host=%s unreachable: %s", host.name, error)
-            host.reachable = False
-            host.save(update_fields=["checked_at", "reachable"])
-            continue
-        host.reachable, host.version = True, status.version
-        host.memory_mib, host.disk_free_gib = status.memory_mib, status.disk_free_gib
-        host.save(update_fields=["checked_at", "reachable", "version", "memory_mib", "disk_free_gib"])
+        refresh(host)
+
+
+def refresh(host: Host) -> DriverError | None:
+    """Ask one host; what it said instead of answering, if it did not."""
+    host.checked_at = timezone.now()
+    try:
+        status = hypervisor_of(host).status()
+    except DriverError as error:
+        log.warning("host=%s unreachable: %s", host.name, error)
+        mark_unreachable(host)
+        return error
+    host.reachable, host.version = True, status.version
+    host.memory_mib, host.disk_free_gib = status.memory_mib, status.disk_free_gib
+    host.save(update_fields=["checked_at", "reachable", "version", "memory_mib", "disk_free_gib"])
+    return None
+
+
+def mark_unreachable(host: Host) -> None:
+    """It did not answer: what is known of its platforms is how they were."""
+    host.checked_at, host.reachable = timezone.now(), False
+    host.save(update_fields=["checked_at", "reachable"])
 
 
 @transaction.atomic

@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 
 from placo.celery import app
 from placo.domain import saga
+from placo.domain.drift import CLEARED, SETTLED
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RequestState, RunKind, RunState, StepState
 from placo.domain.saga import StepSpec, Verb
 from placo.platforms.models import JournalEntry, Membership, Platform, Request, Run, Step, User
-from placo.services import access, auditlog, quota
+from placo.services import access, auditlog, quota, reconcile
 from placo.services.errors import Conflict
 
 
@@ -53,6 +54,12 @@ def start(
             )
         platform.state = transition.during.value
         platform.save(update_fields=["state"])
+    elif kind is RunKind.REPAIR and PlatformState(platform.state) not in SETTLED | CLEARED:
+        raise Conflict(
+            _("The platform is %(state)s: this is not possible now.")
+            % {"state": platform.get_state_display()},
+            _("Wait until what is under way has ended, then try again."),
+        )
     try:
         with transaction.atomic():
             run = Run.objects.create(
@@ -132,6 +139,10 @@ def _end(run: Run, outcome: RunState) -> None:
     if kind is RunKind.MEMBER:
         _end_of_membership(run, platform, outcome)
         return
+    if kind is RunKind.REPAIR:  # the platform is in the state that it was in
+        for host in (run.subject or platform.host.name, None):
+            reconcile.ask(host)
+        return
     transition = TRANSITIONS[kind]
     state = transition.done if outcome is RunState.DONE else transition.undone
     platform.state = state.value
@@ -179,7 +190,8 @@ def _end_of_membership(run: Run, platform: Platform, outcome: RunState) -> None:
 
 def begin_unwinding(run: Run, steps: list[Step], why: str) -> None:
     """Turn the run round. The caller holds the run's lock and settles afterwards."""
-    touched = [step.name for step in steps if step.attempts]
+    # A repair that is given up takes nothing back: what it mended belongs to a platform that goes on.
+    touched = [step.name for step in steps if step.attempts and run.kind != RunKind.REPAIR.value]
     for name, state in saga.start_of_unwinding(states_of(steps), touched).items():
         step = next(s for s in steps if s.name == name)
         step.state, step.not_before, step.failures = state.value, None, 0
@@ -210,7 +222,7 @@ def stuck(run: Run, steps: Iterable[Step]) -> bool:
 def undoable(run: Run) -> bool:
     """Whether everything that the run did may be undone now: what an administrator approved at any time, the rest once it is stuck.
 
-    Never a retirement, nor after a final step was tried: data that is gone does not come back.
+    Never a retirement, nor after a final step was tried: data that is gone does not come back. Undoing a repair is giving it up.
     """
     if run.kind == RunKind.RETIRE.value or run.steps.filter(final=True, attempts__gt=0).exists():
         return False

@@ -16,7 +16,7 @@ from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestSta
 from placo.domain.plan import Plan, PlannedEndpoint, cost_of
 from placo.domain.quota import Cost
 from placo.platforms.models import Host, LedgerEntry, Platform, Project, Request, Run, User
-from placo.services import access, changes, quota, requests
+from placo.services import access, changes, drift, quota, requests
 from placo.services import hosts as hosts_service
 
 ACTIVE = [state.value for state in ACTIVE_RUNS]
@@ -103,7 +103,7 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Need:
-    """Something that waits for the person who looks. `kind`: request, stuck, host, template, rejected, failed, expiring."""
+    """Something that waits for the person who looks. `kind`: request, stuck, host, drift (how many), template, rejected, failed, expiring."""
 
     kind: str
     item: Any
@@ -163,6 +163,7 @@ def _needs(user: User) -> list[Need]:
         waiting = Request.objects.filter(state=RequestState.SUBMITTED.value).order_by("id")
         needs += [Need("request", r) for r in waiting.select_related("platform__project", "requester")]
         needs += [Need("host", h) for h in Host.objects.filter(enabled=True, reachable=False)]
+        needs += [Need("drift", count)] if (count := drift.waiting()) else []
         needs += [Need("template", view) for view in hosts_service.troubled_templates()]
     managed = Platform.objects.filter(project__in=access.owned_projects(user))
     stuck = Q(state=RunState.STUCK.value) | Q(state=RunState.UNWINDING.value, steps__state="failed")

@@ -215,7 +215,7 @@ def _note_duration(work: Work) -> None:
 
 def _seed_released(work: Work) -> Answer:
     m = work.machine
-    if work.row.way == Machine.WARM:
+    if work.row.way == Machine.WARM and not work.repairing:
         return Done()  # it had none
     if not work.host.detach_seed(m.uuid, m.seed_volume):
         return NotYet(1.0, "the machine still holds its seed disk")

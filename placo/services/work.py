@@ -9,6 +9,7 @@ from typing import Any, cast
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain.lifecycle import RunKind
 from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.saga import Verb
 from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor
@@ -86,12 +87,20 @@ class Work:
 
     @property
     def host_row(self) -> Host:
-        """The host of the platform."""
-        return self.step.run.platform.host
+        """The host of the platform; for a repair of what was left elsewhere, that host."""
+        run = self.step.run
+        if self.repairing and run.subject and run.subject != run.platform.host.name:
+            return Host.objects.get(name=run.subject)
+        return run.platform.host
+
+    @property
+    def repairing(self) -> bool:
+        """The run mends a platform, or clears away what was left of one."""
+        return self.step.run.kind == RunKind.REPAIR.value
 
     @property
     def host(self) -> Hypervisor:
-        """The hypervisor of the platform."""
+        """Its hypervisor."""
         return cast(Hypervisor, _Guarded(hypervisor_of(self.host_row), self.guard))
 
     @property

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from placo.services import access, selectors
+from placo.services import drift as drift_service
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
@@ -21,6 +22,9 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         )
         return selectors.waiting_requests() if administrator else 0
 
+    def drift() -> int:
+        return drift_service.waiting() if user is not None and getattr(user, "is_administrator", False) else 0
+
     def may_ask() -> bool:
         return bool(user is not None and user.is_authenticated and access.owned_projects(user).exists())
 
@@ -30,5 +34,6 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         "portal_name": settings.SITE.site.name,
         "section": name.split("-")[0],
         "waiting_requests": SimpleLazyObject(waiting),
+        "waiting_drift": SimpleLazyObject(drift),
         "asks_for_platforms": SimpleLazyObject(may_ask),
     }

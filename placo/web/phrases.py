@@ -68,6 +68,11 @@ LOOKS: dict[str, Look] = {
     "member": Look("green", "circle-check", gettext_lazy("member")),
     "adding": Look("azure", "loader-2", gettext_lazy("being added…"), _BUSY),
     "removing": Look("orange", "loader-2", gettext_lazy("being removed…"), _BUSY),
+    # drift
+    "missing": Look("red", "circle-dashed", gettext_lazy("missing")),
+    "extra": Look("yellow", "circle-plus", gettext_lazy("too much")),
+    "changed": Look("yellow", "git-compare", gettext_lazy("changed")),
+    "paused": Look("yellow", "player-pause", gettext_lazy("paused")),
     "reachable": Look("green", "circle-check", gettext_lazy("answers")),
     "unreachable": Look("red", "alert-triangle", gettext_lazy("does not answer")),
     "unknown": Look("secondary", "help-circle", gettext_lazy("not asked yet")),
@@ -127,6 +132,7 @@ _GOING = {
     RunKind.SUSPEND: gettext_lazy("Suspending %(slug)s"),
     RunKind.RESUME: gettext_lazy("Resuming %(slug)s"),
     RunKind.MEMBER: gettext_lazy("Changing the members of %(slug)s"),
+    RunKind.REPAIR: gettext_lazy("Repairing %(slug)s"),
 }
 _DONE = {
     RunKind.CREATE: gettext_lazy("%(slug)s is ready"),
@@ -137,6 +143,7 @@ _DONE = {
     RunKind.SUSPEND: gettext_lazy("%(slug)s has been suspended"),
     RunKind.RESUME: gettext_lazy("%(slug)s goes on"),
     RunKind.MEMBER: gettext_lazy("The members of %(slug)s have been changed"),
+    RunKind.REPAIR: gettext_lazy("%(slug)s has been repaired"),
 }
 
 
@@ -145,6 +152,8 @@ def run_title(run: Any) -> str:
     kind, values = RunKind(run.kind), {"slug": run.platform.slug}
     if run.state == RunState.DONE.value:
         return str(_DONE[kind]) % values
+    if run.state == RunState.UNDONE.value and kind is RunKind.REPAIR:
+        return _("%(slug)s: the repair was given up") % values
     if run.state == RunState.UNDONE.value:
         return _("%(slug)s: everything has been undone") % values
     if run.state == RunState.UNWINDING.value:
@@ -168,6 +177,9 @@ _DEEDS = {
     "run.restart": gettext_lazy("restarted the machines"),
     "run.suspend": gettext_lazy("suspended the machines"),
     "run.resume": gettext_lazy("had the machines go on"),
+    "run.repair": gettext_lazy("started a repair"),
+    "drift.accept": gettext_lazy("accepted that something is otherwise than planned"),
+    "drift.repair": gettext_lazy("had something repaired that was otherwise than planned"),
     "run.member": gettext_lazy("had the directory follow for %(person)s"),
     "run.retry": gettext_lazy("had the failed steps tried again"),
     "run.skip": gettext_lazy("skipped the failed steps"),

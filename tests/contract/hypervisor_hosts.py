@@ -44,6 +44,9 @@ class Host(Protocol):
 
     def define_foreign(self, name: str, domain_uuid: str) -> None: ...
 
+    def stop_network(self, network: str) -> None:
+        """Its bridge is gone, its definition stays."""
+
     def deafen(self, domain_uuid: str) -> None:
         """Its guest shall not react to anything."""
 
@@ -115,6 +118,9 @@ class FakeHost:
 
     def define_foreign(self, name: str, domain_uuid: str) -> None:
         self.hypervisor.define_foreign_domain(name, domain_uuid)
+
+    def stop_network(self, network: str) -> None:
+        self.hypervisor.stop_network(network)
 
     def deafen(self, domain_uuid: str) -> None:
         self.hypervisor.deaf_guests.add(domain_uuid)
@@ -220,6 +226,9 @@ class LibvirtHost:
             "<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"
         )
         self.virsh("define", str(path))
+
+    def stop_network(self, network: str) -> None:
+        self.virsh("net-destroy", network)
 
     def deafen(self, domain_uuid: str) -> None:
         """Nothing to do: the kernel of these tests only halts."""

@@ -46,7 +46,10 @@ def test_inventory_shows_exactly_what_was_made_and_then_nothing(world: World) ->
     own = {spec.system_volume, spec.data_volume, spec.seed_volume}
     assert world.found() == ({spec.name}, {*own, *image}, {spec.network})
     (domain,) = (one for one in world.hypervisor.inventory().domains if one.uuid == spec.uuid)
-    assert domain == DomainInfo(spec.name, spec.uuid, Power.RUNNING, True, world.platform_uuid)
+    assert domain == DomainInfo(
+        spec.name, spec.uuid, Power.RUNNING, True, world.platform_uuid, spec.memory_mib, spec.vcpus
+    )
+    assert spec.network not in world.hypervisor.inventory().idle_networks
 
     world.hypervisor.remove_domain(spec.uuid)
     world.hypervisor.remove_network(spec.network)
@@ -54,6 +57,22 @@ def test_inventory_shows_exactly_what_was_made_and_then_nothing(world: World) ->
         assert volume is not None
         world.hypervisor.remove_volume(volume)
     assert world.found() == (set(), set(), set())
+
+
+def test_a_domain_that_is_off_has_what_it_will_be_started_with(world: World) -> None:
+    spec = world.machine()
+    (domain,) = (one for one in world.hypervisor.inventory().domains if one.uuid == spec.uuid)
+    assert (domain.power, domain.memory_mib, domain.vcpus) == (Power.STOPPED, spec.memory_mib, spec.vcpus)
+
+
+def test_a_network_that_is_only_defined_is_idle_until_it_is_ensured(world: World) -> None:
+    network = world.network()
+    world.hypervisor.ensure_network(network)
+    world.host.stop_network(network.name)
+    assert network.name in world.hypervisor.inventory().networks
+    assert network.name in world.hypervisor.inventory().idle_networks
+    world.hypervisor.ensure_network(network)
+    assert network.name not in world.hypervisor.inventory().idle_networks
 
 
 def test_somebody_elses_domain_belongs_to_no_platform(world: World) -> None:

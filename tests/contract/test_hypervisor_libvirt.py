@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ from lxml import etree
 from placo.drivers import nwfilter
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.libvirt_xml import FILTER
-from placo.drivers.ports import DriverError, Lease, Unavailable
+from placo.drivers.ports import DriverError, Lease, Power, Unavailable
 from tests.contract.hypervisor_hosts import LibvirtHost
 from tests.contract.hypervisor_worlds import World
 
@@ -92,6 +94,35 @@ def test_a_nics_filter_is_there_and_a_damaged_one_is_brought_back(
         _new_driver(site).ensure_domain(spec)
     assert nwfilter.same(host.virsh("nwfilter-dumpxml", FILTER), nwfilter.filter_xml())
     assert set(host.virsh("nwfilter-list").splitlines()) == others, "the same UUIDs, and no other filter"
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("world", ["libvirt"], indirect=True)
+def test_a_guest_process_that_hangs_does_not_hide_the_others(world: World) -> None:
+    """libvirt waits for ever for the answer of a QEMU that is stopped: its host is told of nevertheless."""
+    assert isinstance(world.host, LibvirtHost)
+    spec = world.machine()
+    world.hypervisor.start_domain(spec.uuid)
+    pid = _process_of(spec.uuid)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for patience in (20, 2):  # only the first one waits
+            began = time.monotonic()
+            (domain,) = (one for one in world.hypervisor.inventory().domains if one.uuid == spec.uuid)
+            assert (domain.power, domain.memory_mib, domain.vcpus) == (Power.RUNNING, spec.memory_mib, 1)
+            assert time.monotonic() - began < patience
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _process_of(domain_uuid: str) -> int:
+    """The QEMU of a domain, by its command line."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if b"-uuid" in words and words[words.index(b"-uuid") + 1] == domain_uuid.encode():
+                return int(path.parent.name)
+    raise AssertionError(f"no process of {domain_uuid}")
 
 
 def _new_driver(site: dict[str, Any]) -> LibvirtHypervisor:

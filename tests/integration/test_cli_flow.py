@@ -12,8 +12,8 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 
 from placo.cli import follow
-from placo.platforms.models import Project, User
-from placo.services import accounts
+from placo.platforms.models import Platform, Project, User
+from placo.services import accounts, reconcile
 from tests.command import Command
 from tests.fakes import World
 
@@ -82,7 +82,18 @@ def test_the_main_job(
     assert (off["name"], off["warm"]) == ("h1", False)
     assert "placo-www" in administrator("warm", "h1", "--on").out
 
+    machine = Platform.objects.get(slug="alpha").plan.machine("www")
+    world.host_of(Platform.objects.get(slug="alpha")).suspend_domain(machine.uuid)
+    reconcile.reconcile()
+    assert "power: running -> paused" in administrator("drift").out
+    (row,) = administrator("drift", "list", "--kind", "paused", "--open", "--json").json
+    assert "ada" in administrator("drift", "accept", str(row["id"])).out
+    assert administrator("drift", "repair", str(row["id"]), "--follow").status == 0
+    reconcile.reconcile()
+    assert administrator("drift", "list", "--json").json == []
+
     owner = placo(emmy)
+    assert owner("drift").status == 1
     shown = owner("platform", "alpha").out
     assert "ready" in shown
     assert "https://alpha-web." in shown

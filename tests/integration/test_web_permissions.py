@@ -11,8 +11,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from placo.platforms.models import AuditEvent, Platform, Project, Request, Run, User
-from placo.services import members
+from placo.platforms.models import AuditEvent, Drift, Platform, Project, Request, Run, User
+from placo.services import members, reconcile
 from placo.web.urls import urlpatterns
 from tests import factories
 from tests.fakes import World
@@ -47,6 +47,7 @@ READ = {
     "run": REQUESTED,
     "operations": OPERATIONS | {"admin": 302},
     "operations-hosts": OPERATIONS,
+    "operations-drift": OPERATIONS,
     "operations-runs": OPERATIONS,
     "operations-quotas": OPERATIONS,
     "operations-audit": OPERATIONS,
@@ -64,6 +65,8 @@ WRITE = {
     "requests-replan": DECIDE,
     "requests-withdraw": DECIDE | {"owner": DONE},
     "operations-host-warm": OPERATIONS | {"admin": DONE},
+    "operations-drift-accept": OPERATIONS | {"admin": DONE},
+    "operations-drift-repair": OPERATIONS | {"admin": DONE},
     "run-decide": VISIBLE | {"member": 404, "owner": 409, "admin": 409},
     "logout": dict.fromkeys(ROLES, 302),
 }
@@ -86,6 +89,8 @@ class Site:
         values = {"slug": "alpha", "name": "www", "action": "stop", "choice": "retry"}
         if name == "operations-host-warm":
             values |= {"name": "h1", "choice": "off"}
+        if "drift_id" in pattern.pattern.converters:
+            values |= {"drift_id": str(Drift.objects.get().pk)}
         values |= {"request_id": str(self.waiting.pk), "run_id": str(self.run.pk)}
         query = "?project=optics" if name == "new-cost" else ""
         return reverse(f"web:{name}", kwargs={key: values[key] for key in pattern.pattern.converters}) + query
@@ -105,6 +110,9 @@ def site(world: World, optics: Project, emmy: User, sofia: User, admin: User) ->
     for uid in ("alan", "evariste"):
         members.add_member(acting_user=emmy, slug="alpha", uid=uid)
         world.finish(Run.objects.latest("id").pk)
+    world.edge.remove_site("alpha", str(platform.uuid))
+    reconcile.reconcile()
+    Drift.objects.filter(what="certificate").delete()
     waiting = factories.submit(emmy, slug="beta", services=["web"])
     users = {
         "nobody": None,

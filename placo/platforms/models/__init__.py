@@ -1,5 +1,6 @@
 """PLACO's tables. Only `placo.services` writes them."""
 
+from placo.platforms.models.drift import Drift
 from placo.platforms.models.people import ApiToken, AuditEvent, Project, ProjectOwner, User
 from placo.platforms.models.platforms import (
     Host,
@@ -15,6 +16,7 @@ from placo.platforms.models.runs import JournalEntry, Run, Step
 __all__ = [
     "ApiToken",
     "AuditEvent",
+    "Drift",
     "Host",
     "JournalEntry",
     "LedgerEntry",

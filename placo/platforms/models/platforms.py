@@ -103,6 +103,13 @@ class Platform(models.Model):
         """Not history yet."""
         return PlatformState(self.state) not in ENDED
 
+    @property
+    def unknown(self) -> bool:
+        """It has something on a host that does not answer: `state` says how it was when the host was last heard of."""
+        if not self.alive or self.state == PlatformState.REQUESTED.value:
+            return False
+        return self.host.checked_at is not None and not self.host.reachable
+
 
 class Template(models.Model):
     """A machine of an image that was saved on a host while it ran, to be resumed as clones. The host has the truth.

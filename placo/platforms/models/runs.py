@@ -38,6 +38,7 @@ KIND_LABELS = {
     RunKind.SUSPEND: _("Suspension"),
     RunKind.RESUME: _("Resumption"),
     RunKind.MEMBER: _("Membership"),
+    RunKind.REPAIR: _("Repair"),
 }
 
 

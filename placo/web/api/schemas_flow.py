@@ -155,6 +155,7 @@ class PlatformOut(Out):
     title: str
     project: str
     state: str = Field(examples=["ready"])
+    unknown: bool = Field(description="Its host does not answer: everything is as it was when it last did.")
     services: list[str]
     host: str
     standby_host: str | None
@@ -182,6 +183,7 @@ def platform_out(platform: Platform, *, managed: bool, details: bool = False) ->
         title=platform.title,
         project=platform.project.slug,
         state=platform.state,
+        unknown=platform.unknown,
         services=list(plan.services),
         host=platform.host.name,
         standby_host=None,

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
-from placo.web import icons, phrases, step_words
+from placo.web import drift_words, icons, phrases, step_words
 from placo.web.tables import Table
 
 register = template.Library()
@@ -43,6 +43,34 @@ def state(value: str, label: object = "") -> SafeString:
         icon(look.icon, look.css),
         label or look.word,
     )
+
+
+@register.simple_tag
+def platform_state(platform: Any) -> SafeString:
+    """A platform's state; that nobody knows it while its host does not answer."""
+    return (
+        state("unknown", _("unknown"))
+        if platform.unknown
+        else state(platform.state, platform.get_state_display())
+    )
+
+
+@register.filter
+def drift_details(row: Any) -> list[str]:
+    """What was expected and what was found."""
+    return list(drift_words.details(row))
+
+
+@register.filter
+def drift_explanation(row: Any) -> str:
+    """What a repair does, or why there is none."""
+    return drift_words.explanation(row)
+
+
+@register.filter
+def drift_button(row: Any) -> str:
+    """What to press for a repair."""
+    return drift_words.button(row)
 
 
 @register.filter

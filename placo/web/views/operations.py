@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from placo.platforms.models import AuditEvent, Project, Run
+from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE
+from placo.platforms.models import AuditEvent, Host, Project, Run
+from placo.platforms.models.drift import DRIFT_LABELS
 from placo.platforms.models.runs import KIND_LABELS, RUN_LABELS
 from placo.services import access, selectors
+from placo.services import drift as drift_service
 from placo.services import hosts as hosts_service
-from placo.web.http import screen, user_of
+from placo.services.errors import Conflict, InvalidInput
+from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Filter, Table
 
 
@@ -48,6 +53,51 @@ def host_warm(request: HttpRequest, name: str, choice: str) -> HttpResponse:
         raise Http404
     hosts_service.set_warm(acting_user=user_of(request), host_name=name, warm=choice == "on")
     return redirect("web:operations-hosts")
+
+
+def _drift(request: HttpRequest, *, status: int = 200, **extra: object) -> HttpResponse:
+    places = [(name, name) for name in Host.objects.values_list("name", flat=True)]
+    places += [(DIRECTORY_PLACE, _("directory")), (EDGE_PLACE, _("edge"))]
+    table = Table(
+        request,
+        drift_service.listed(acting_user=user_of(request)),
+        search=("name", "where", "platform__slug"),
+        sorts={"found": "found_at", "where": "where", "platform": "platform__slug"},
+        default="-found",
+        filters=(
+            Filter("kind", _("Kind"), [(kind.value, label) for kind, label in DRIFT_LABELS.items()]),
+            Filter("where", _("Where"), places),
+        ),
+    )
+    return render(request, "web/operations_drift.html", {"table": table, **extra}, status=status)
+
+
+@screen()
+def drift(request: HttpRequest) -> HttpResponse:
+    """Where the world is not as the portal has it."""
+    return _drift(request)
+
+
+@screen("POST")
+def accept_drift(request: HttpRequest, drift_id: int) -> HttpResponse:
+    """It is wanted so."""
+    drift_service.accept_drift(acting_user=user_of(request), drift_id=drift_id)
+    messages.success(request, _("Accepted. You will be told again if it changes."))
+    return redirect("web:operations-drift")
+
+
+@screen("POST")
+def repair_drift(request: HttpRequest, drift_id: int) -> HttpResponse:
+    """Goes to the live page of the repair; what removes something for good asks for the platform's name."""
+    typed = request.POST.get("confirm", "").strip()
+    try:
+        run = drift_service.repair_drift(acting_user=user_of(request), drift_id=drift_id, confirm=typed)
+    except InvalidInput as error:
+        wrong = flat_errors(error.errors)["confirm"]
+        return _drift(request, status=error.status, wrong=wrong, asked=drift_id, typed=typed)
+    except Conflict as error:
+        return _drift(request, status=error.status, trouble=error)
+    return redirect("web:run", run.pk)
 
 
 @screen()

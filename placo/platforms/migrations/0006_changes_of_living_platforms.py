@@ -17,7 +17,7 @@ SET CONSTRAINTS ALL IMMEDIATE;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("platforms", "0004_when_runs_are_due"),
+        ("platforms", "0005_drift"),
     ]
 
     operations = [
@@ -140,6 +140,7 @@ class Migration(migrations.Migration):
                     ("suspend", "Suspension"),
                     ("resume", "Resumption"),
                     ("member", "Membership"),
+                    ("repair", "Repair"),
                 ],
                 max_length=16,
             ),
