@@ -89,7 +89,7 @@ def reserve(platform: Platform, cost: Cost) -> None:
 
 
 def commit(platform: Platform) -> None:
-    """The platform is really going to exist."""
+    """What was reserved has been made."""
     LedgerEntry.objects.filter(platform=platform).update(committed=True)
 
 

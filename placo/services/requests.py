@@ -250,7 +250,6 @@ def approve_request(
         )
     platform, plan = request.platform, request.platform.plan
     _decide(request, RequestState.APPROVED, acting_user, comment)
-    quota.commit(platform)
     Machine.objects.bulk_create(
         Machine(platform=platform, name=m.name, uuid=m.uuid, address=m.address) for m in plan.machines
     )

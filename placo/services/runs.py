@@ -135,6 +135,7 @@ def _end(run: Run, outcome: RunState) -> None:
     platform.state = state.value
     if kind is RunKind.CREATE and outcome is RunState.DONE:
         platform.ready_at = timezone.now()
+        quota.commit(platform)
     if not platform.alive:
         platform.subnet_index = None
         quota.release(platform)

@@ -219,7 +219,7 @@ class Request(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """What a platform takes from its project's quota: reserved on request, committed on approval, deleted at its end."""
+    """What a platform takes from its project's quota: reserved on request, committed once it is made, deleted at its end."""
 
     platform = models.OneToOneField(Platform, on_delete=models.CASCADE, related_name="ledger_entry")
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="ledger")
