@@ -102,7 +102,9 @@ class Session:
             found = self._connection.search_ext_s(base, scope, pattern, list(attributes))
         except ldap.NO_SUCH_OBJECT:
             return []
-        return [Entry(dn, values) for dn, values in found if dn or not base]  # else one without DN is a referral
+        return [
+            Entry(dn, values) for dn, values in found if dn or not base
+        ]  # else one without DN is a referral
 
     def overlays(self) -> set[str]:
         """Names of the overlays in cn=config; none when this account may not read it."""
