@@ -15,6 +15,9 @@ from placo.cli.client import CommandError
 COLOURS = {
     "ready": "green",
     "done": "green",
+    "ok": "green",
+    "warning": "yellow",
+    "failure": "red",
     "active": "green",
     "answering": "green",
     "broken": "red",
@@ -155,6 +158,12 @@ def hosts(found: Iterable[Mapping[str, Any]]) -> None:
         for template in host["templates"]
     ]
     rows("", ("host", "image", "state", "made in", "disk", "reason"), templates)
+
+
+def doctor(found: Mapping[str, Any]) -> None:
+    """What the doctor has found, worst first."""
+    results = [{**result, "what to do": result["remedy"]} for result in found["results"]]
+    rows("", ("level", "component", "text", "what to do"), results)
 
 
 def run(found: Mapping[str, Any]) -> None:

@@ -44,6 +44,8 @@ urlpatterns = [
         operations.host_warm,
         name="operations-host-warm",
     ),
+    path("operations/health/", operations.health, name="operations-health"),
+    path("operations/health/report/", operations.health_report, name="operations-health-report"),
     path("operations/runs/", operations.runs, name="operations-runs"),
     path("operations/quotas/", operations.quotas, name="operations-quotas"),
     path("operations/audit/", operations.audit, name="operations-audit"),

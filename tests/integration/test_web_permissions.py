@@ -47,6 +47,8 @@ READ = {
     "run": REQUESTED,
     "operations": OPERATIONS | {"admin": 302},
     "operations-hosts": OPERATIONS,
+    "operations-health": OPERATIONS,
+    "operations-health-report": OPERATIONS,
     "operations-runs": OPERATIONS,
     "operations-quotas": OPERATIONS,
     "operations-audit": OPERATIONS,

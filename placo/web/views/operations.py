@@ -1,4 +1,4 @@
-"""For administrators: hosts, runs, quotas, the audit trail."""
+"""For administrators: runs, hosts, health, quotas, the audit trail."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 
 from placo.platforms.models import AuditEvent, Project, Run
 from placo.platforms.models.runs import KIND_LABELS, RUN_LABELS
-from placo.services import access, selectors
+from placo.services import access, doctor, selectors
 from placo.services import hosts as hosts_service
-from placo.web.http import screen, user_of
+from placo.web.http import screen, user_of, wants_fragment
 from placo.web.tables import Filter, Table
 
 
@@ -48,6 +48,22 @@ def host_warm(request: HttpRequest, name: str, choice: str) -> HttpResponse:
         raise Http404
     hosts_service.set_warm(acting_user=user_of(request), host_name=name, warm=choice == "on")
     return redirect("web:operations-hosts")
+
+
+@screen()
+def health(request: HttpRequest) -> HttpResponse:
+    """How every component is. The page comes at once; what the doctor finds follows."""
+    access.require_administrator(user_of(request))
+    return render(request, "web/operations_health.html")
+
+
+@screen()
+def health_report(request: HttpRequest) -> HttpResponse:
+    """What the doctor finds now: a part of the page for htmx, a whole page for anybody else."""
+    report = doctor.examine_for(acting_user=user_of(request))
+    context = {"report": report, "counts": {level.value: n for level, n in report.counts.items()}}
+    template = "web/_health_report.html" if wants_fragment(request) else "web/operations_health.html"
+    return render(request, template, context)
 
 
 @screen()
