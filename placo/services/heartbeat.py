@@ -5,14 +5,13 @@ A key that was flushed is there again after the next sweep; losing it costs noth
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 
 import redis
 
-from placo import wiring
+from placo import logs, wiring
 
-log = logging.getLogger("placo.heartbeat")
+log = logs.get_logger("placo.heartbeat")
 
 KEY = "placo:sweep:last"
 TRIAL = "placo:doctor:trial"
@@ -32,7 +31,7 @@ def beat() -> None:
         with client() as connection:
             connection.set(KEY, datetime.now(UTC).timestamp(), ex=timedelta(days=7))
     except redis.RedisError as error:
-        log.warning("the heartbeat of the sweep cannot be kept: %s", error)
+        log.warning("the heartbeat of the sweep cannot be kept", why=str(error))
 
 
 def last() -> datetime | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -10,11 +9,13 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 
 from django.db import connections
+from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
 
+from placo import logs
 from placo.services.doctor.report import Level, Look, Result
 
-log = logging.getLogger("placo.doctor")
+log = logs.get_logger("placo.doctor")
 
 
 @dataclass
@@ -26,17 +27,21 @@ class _Under:
     thread: threading.Thread | None = None
 
     def start(self) -> None:
-        # The context carries the language; connections to the database are the thread's own.
+        # The context carries what log lines are about; the language and connections to the database are each thread's own.
         self.thread = threading.Thread(
-            target=copy_context().run, args=(self._work,), daemon=True, name=f"doctor-{self.look.component}"
+            target=copy_context().run,
+            args=(self._work, get_language()),
+            daemon=True,
+            name=f"doctor-{self.look.component}",
         )
         self.thread.start()
 
-    def _work(self) -> None:
+    def _work(self, language: str | None) -> None:
         try:
-            self.results = list(self.look.at())
+            with override(language):
+                self.results = list(self.look.at())
         except Exception as error:  # whatever it is, it is a finding
-            log.warning("the look at %s broke", self.look.component, exc_info=error)
+            log.warning("a look broke", component=self.look.component, exc_info=error)
             self.results = [
                 Result(
                     self.look.component,
