@@ -80,8 +80,9 @@ class Redaction:
 
 
 def _readable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Without what Django (requests, sockets) and other handlers (the text once more) leave beside a line."""
-    event.pop("message", None)
+    """Without what Django (requests, sockets), uvicorn and other handlers (the text once more) leave beside a line."""
+    for name in ("message", "color_message"):
+        event.pop(name, None)
     for name in ("request", "server_time"):
         if not isinstance(event.get(name), str | int | None):
             del event[name]
