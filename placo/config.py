@@ -97,6 +97,13 @@ class Host:
 
 
 @checked(frozen=True, config=_STRICT)
+class Metrics:
+    """Who may read /metrics: whoever sends the token in this file. Without this table there is no such page."""
+
+    token_file: Path
+
+
+@checked(frozen=True, config=_STRICT)
 class Quota:
     platforms: int
     machines: int
@@ -124,6 +131,7 @@ class SiteConfig:
     edge: Edge
     ca: Ca
     network: Network
+    metrics: Metrics | None = None
     hosts: tuple[Host, ...] = ()
     projects: tuple[Project, ...] = ()
 

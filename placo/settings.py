@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from urllib.parse import urlsplit
 
-from placo import config
+from placo import config, logs
 from placo.drivers.openldap import connection_options
 
 LOADED = config.load()
@@ -33,6 +35,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "placo.web.middleware.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -158,16 +161,22 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile": {"task": "tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {
-        "httpx": {"level": "WARNING"},
-        "axes": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
-    },
-}
+# --- logs and metrics (docs/operations.md) -----------------------------------------------------------------------------
+
+
+def _secrets() -> list[str]:
+    """What must never stand in a log: as far as it can be read, for the doctor has to work without."""
+    found = [SECRET_KEY]
+    for path in (SITE.directory.password_file, SITE.metrics.token_file if SITE.metrics else None):
+        with suppress(config.ConfigError):
+            found += [config.read_secret(path)] if path else []
+    return found
+
+
+LOGGING = logs.configuration(_secrets())
+
+METRICS_DIR = SITE.site.state_dir / "metrics"
+if SITE.metrics and "pytest" not in sys.modules:
+    # Read by prometheus_client when it is imported: what workers count is added up by the portal (docs/adr/0013).
+    METRICS_DIR.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(METRICS_DIR))

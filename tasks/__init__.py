@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import accounts, engine, hosts, reconcile, runs, templates
+from placo.services import accounts, engine, heartbeat, hosts, reconcile, runs, templates
 
 
 @shared_task(name="tasks.advance")
@@ -18,6 +18,7 @@ def sweep() -> None:
     """Ring again for every run that has something to do: its doorbell may have been lost."""
     for run_id in engine.due_runs():
         runs.ring(run_id)
+    heartbeat.beat()
 
 
 @shared_task(name="tasks.reconcile")

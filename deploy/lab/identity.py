@@ -36,6 +36,7 @@ def ensure(lab: Lab) -> None:
         lab, lab.root / "directory" / "tls", [DIRECTORY_HOST], [DIRECTORY_ADDRESS], common_name=DIRECTORY_HOST
     )
     secret(lab, "secret-key", length=48)
+    secret(lab, "metrics-token", length=32)
 
 
 def secret(lab: Lab, name: str, *, length: int = 24) -> str:

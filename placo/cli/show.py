@@ -15,6 +15,9 @@ from placo.cli.client import CommandError
 COLOURS = {
     "ready": "green",
     "done": "green",
+    "ok": "green",
+    "warning": "yellow",
+    "failure": "red",
     "active": "green",
     "answering": "green",
     "broken": "red",
@@ -184,6 +187,12 @@ def platforms(found: Iterable[Mapping[str, Any]]) -> None:
     """A list of platforms."""
     columns = ("slug", "state", "project", "services", "host", "expires_on")
     rows("", columns, [{**one, "state": state(one)} for one in found])
+
+
+def doctor(found: Mapping[str, Any]) -> None:
+    """What the doctor has found, worst first."""
+    results = [{**result, "what to do": result["remedy"]} for result in found["results"]]
+    rows("", ("level", "component", "text", "what to do"), results)
 
 
 def run(found: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from placo.drivers.certificates import check_pair
 from placo.drivers.checks import dns_label, edge_routes, platform_uuid
 from placo.drivers.nginx_process import Nginx
-from placo.drivers.ports import DriverError, EdgeRoute, Rejected
+from placo.drivers.ports import DriverError, EdgeRoute, EdgeStatus, Rejected
 
 _HEADER = re.compile(r"# PLACO platform ([0-9a-f-]{36})\b")
 _UNQUOTABLE = re.compile(r'["\\$;{}\s]')
@@ -76,6 +76,12 @@ class NginxEdge:
         self._listens = tuple(listens)
         self._includes = tuple(includes)
         self._nginx = Nginx(config_file, pid_file, binary)
+
+    def status(self) -> EdgeStatus:
+        """Only root can have nginx test a configuration that names keys and log files of root's."""
+        complaint = self._nginx.test() or ""
+        may_not_ask = os.geteuid() != 0 and "Permission denied" in complaint
+        return EdgeStatus(self._nginx.running(), None if may_not_ask else complaint)
 
     def ensure_site(
         self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes

@@ -15,7 +15,7 @@ from placo.drivers.checks import dns_label, platform_uuid
 from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
 from placo.drivers.people import best_first, searchable
-from placo.drivers.ports import MachineAccount, Person, Rejected
+from placo.drivers.ports import DirectoryStatus, MachineAccount, Person, Rejected
 
 
 @dataclass
@@ -40,7 +40,7 @@ class _Subtree:
 
 
 class FakeDirectory:
-    """`ports.Directory` in `folder`. `faults` makes it fail; people are added with `add_person`."""
+    """`ports.Directory` in `folder`. `faults` makes it fail; people are added with `add_person`; it lacks overlays in `missing`."""
 
     def __init__(self, folder: Path, people: Iterable[Person] = (), base: str = "dc=placo,dc=test") -> None:
         self.faults = Faults("the fake directory")
@@ -49,6 +49,7 @@ class FakeDirectory:
         self._people: dict[str, Person] = {}
         self.admins: set[str] = set()
         self.owners_of: dict[str, set[str]] = {}
+        self.missing: tuple[str, ...] = ()
         for person in people:
             self.add_person(person)
 
@@ -79,6 +80,10 @@ class FakeDirectory:
         return None
 
     # --- the contract ---
+
+    def status(self) -> DirectoryStatus:
+        with self._operation("status"):
+            return DirectoryStatus(len(self._people), self.missing, ())
 
     def person(self, uid: str) -> Person | None:
         with self._operation("person"):

@@ -13,7 +13,7 @@ from placo.drivers.certificates import check_pair, create_root, issue_from
 from placo.drivers.checks import dns_label, edge_routes, platform_uuid
 from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
-from placo.drivers.ports import EdgeRoute, KeyPair, ProbeResult, Rejected
+from placo.drivers.ports import EdgeRoute, EdgeStatus, KeyPair, ProbeResult, Rejected
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class FakeSite:
 
 
 class FakeEdge:
-    """`ports.Edge` in `folder`; `served` is the world that tests look at."""
+    """`ports.Edge` in `folder`; `served` is the world that tests look at, `complaint` what it has against its configuration."""
 
     def __init__(self, folder: Path) -> None:
         self.faults = Faults("the fake edge")
+        self.complaint = ""
         self._shelf = Shelf(folder)
 
     @property
@@ -43,6 +44,12 @@ class FakeEdge:
             )
             for found in self._shelf.all("sites")
         }
+
+    def status(self) -> EdgeStatus:
+        if self.faults.unreachable:
+            return EdgeStatus(False, self.complaint)
+        self.faults.check("status")
+        return EdgeStatus(True, self.complaint)
 
     def ensure_site(
         self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes

@@ -102,7 +102,17 @@ class Session:
             found = self._connection.search_ext_s(base, scope, pattern, list(attributes))
         except ldap.NO_SUCH_OBJECT:
             return []
-        return [Entry(dn, values) for dn, values in found if dn]  # one without DN is a referral
+        return [
+            Entry(dn, values) for dn, values in found if dn or not base
+        ]  # else one without DN is a referral
+
+    def overlays(self) -> set[str]:
+        """Names of the overlays in cn=config; none when this account may not read it."""
+        try:
+            found = self.search("cn=config", SUBTREE, "(objectClass=olcOverlayConfig)", ("olcOverlay",))
+        except ldap.INSUFFICIENT_ACCESS:
+            return set()
+        return {entry.text("olcOverlay").rpartition("}")[2] for entry in found}
 
     def search_some(
         self, base: str, scope: int, pattern: str, attributes: Sequence[str], most: int

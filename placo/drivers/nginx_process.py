@@ -50,6 +50,14 @@ class Nginx:
             return None
         return "; ".join(complaints) or done.stderr.strip() or f"nginx -t ended with status {done.returncode}"
 
+    def running(self) -> bool:
+        """Whether its master process is there."""
+        try:
+            self._master()
+        except Unavailable:
+            return False
+        return True
+
     def reload(self) -> None:
         """Have the configuration read anew; returns once new workers serve it and no older one takes connections.
 

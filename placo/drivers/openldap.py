@@ -32,12 +32,14 @@ from placo.drivers.ldap_session import (
     rdn_value,
 )
 from placo.drivers.people import best_first, searchable
-from placo.drivers.ports import MachineAccount, Person, Rejected
+from placo.drivers.ports import DirectoryStatus, DriverError, MachineAccount, Person, Rejected
 
 __all__ = ["OpenLdapDirectory", "connection_options", "is_unavailable", "people_search"]
 
 _SCANNED = 200  # how many people a search looks at before it sorts them
 _PERSON = ("uid", "cn", "mail")
+_OVERLAYS = ("memberof", "refint", "ppolicy")
+_PPOLICY_CONTROL = "1.3.6.1.4.1.42.2.27.8.5.1"
 
 
 def people_search(base: str) -> tuple[str, int, str]:
@@ -63,6 +65,25 @@ class OpenLdapDirectory:
 
     def __repr__(self) -> str:
         return f"OpenLdapDirectory({self._sessions.uri!r}, {self._base!r})"
+
+    def status(self) -> DirectoryStatus:
+        """Overlays are read from cn=config where the portal may; else told from what they do, as far as that shows."""
+
+        def look(session: Session) -> DirectoryStatus:
+            if not session.search(self._people, BASE):
+                raise DriverError(f"the directory shows no {self._people} to the portal's account")
+            people = len(session.search(self._people, ONELEVEL, "(objectClass=inetOrgPerson)"))
+            seen = session.overlays()
+            if seen:
+                return DirectoryStatus(people, tuple(name for name in _OVERLAYS if name not in seen), ())
+            told = {"memberof": self._tells_groups(session), "ppolicy": _tells_policies(session)}
+            return DirectoryStatus(
+                people,
+                tuple(name for name in _OVERLAYS if told.get(name) is False),
+                tuple(name for name in _OVERLAYS if told.get(name) is None),
+            )
+
+        return self._sessions.run(look)
 
     # --- people ---
 
@@ -219,6 +240,15 @@ class OpenLdapDirectory:
 
     # --- inside ---
 
+    def _tells_groups(self, session: Session) -> bool | None:
+        """Whether an administrator's entry names the group of administrators; None when there is none to look at."""
+        group = f"cn=admins,ou=groups,{self._base}"
+        for dn in _members(session, group):
+            if _uid(dn):
+                found = session.search(dn, BASE, attributes=("memberOf",))
+                return bool(found and found[0].texts("memberOf"))
+        return None
+
     def _policy(self, session: Session) -> dict[str, list[str]]:
         """The machines' password policy where the site has one: without lockout, or machines could shut out each other."""
         dn = f"cn=machines,ou=policies,{self._base}"
@@ -251,6 +281,12 @@ def _person(entry: Entry) -> Person:
 def _uid(dn: str) -> str:
     """The uid in a person's DN, "" for another kind of entry."""
     return rdn_value(dn, "uid")
+
+
+def _tells_policies(session: Session) -> bool:
+    """Whether the server knows the control of password policies."""
+    root = session.search("", BASE, attributes=("supportedControl",))
+    return bool(root and _PPOLICY_CONTROL in root[0].texts("supportedControl"))
 
 
 def _members(session: Session, group: str) -> list[str]:

@@ -296,8 +296,20 @@ class MachineAccount:
     password: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class DirectoryStatus:
+    """What the directory says of itself: how many people, which overlays it lacks, of which that cannot be seen from here."""
+
+    people: int
+    missing: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+
 class Directory(Protocol):
     """The one LDAP base. uids are looked up exactly (escaped), never as patterns."""
+
+    def status(self) -> DirectoryStatus:
+        """DriverError when the portal's account cannot bind or cannot read the base."""
 
     def person(self, uid: str) -> Person | None: ...
 
@@ -353,8 +365,19 @@ class EdgeRoute:
     upstream_name: str
 
 
+@dataclass(frozen=True)
+class EdgeStatus:
+    """How the edge is. `complaint`: in its own words why its configuration cannot be served, "" when it can, None when
+    this process may not ask."""
+
+    running: bool
+    complaint: str | None
+
+
 class Edge(Protocol):
     """The reverse proxy in front of all platforms. One site per platform."""
+
+    def status(self) -> EdgeStatus: ...
 
     def ensure_site(
         self, slug: str, uuid: str, routes: Iterable[EdgeRoute], certificate: bytes, key: bytes

@@ -6,20 +6,20 @@ left: what was made of it is taken away and the same run goes on cold. Cold is a
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.db import connection
 from django.utils import timezone
 
+from placo import logs
 from placo.domain.saga import WARM_TRIES
 from placo.drivers.ports import DriverError, Power, Rejected, Unavailable
 from placo.platforms.models import Host, Machine, Template
 from placo.services import seeds, templates
 from placo.services.work import Answer, Done, GoCold, NotYet, Work
 
-log = logging.getLogger("placo.cloning")
+log = logs.get_logger("placo.cloning")
 
 _SLOTS = 0x70726573  # "pres": the advisory locks that bound how many clones a host resumes at once
 PERSONALISE_PATIENCE_S = 4
@@ -108,7 +108,7 @@ def data_volume_up(work: Work) -> Answer:
     try:
         work.host.ensure_clone_data(m.data_volume, row.template)
     except Rejected as error:
-        log.warning("machine=%s: no copy of a blank data volume: %s", m.domain, error)
+        log.warning("no copy of a blank data volume", machine=m.domain, why=str(error))
         return cold()
     return Done()
 

@@ -8,7 +8,7 @@ Steps are short; waiting is NotYet, not sleeping. Any number of workers may ring
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ from functools import partial
 from django.db import connection, transaction
 from django.utils import timezone
 
+from placo import logs, metrics
 from placo.domain import saga
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.domain.saga import Verb
@@ -25,7 +26,7 @@ from placo.platforms.models import JournalEntry, Machine, Run, Step, Template
 from placo.services import runs, steps
 from placo.services.work import GoCold, Guard, LeaseLost, NotYet
 
-log = logging.getLogger("placo.engine")
+log = logs.get_logger("placo.engine")
 
 
 @dataclass(frozen=True)
@@ -90,34 +91,50 @@ def _perform(claim: Claim) -> None:
     step = Step.objects.select_related("run__platform__host", "run__platform__project", "run__request").get(
         pk=claim.step_id
     )
-    name = f"run={claim.run_id} step={step.name} verb={claim.verb.value} fence={claim.fence}"
+    platform = step.run.platform
+    with logs.about(
+        run=claim.run_id,
+        step=step.name,
+        verb=claim.verb.value,
+        fence=claim.fence,
+        host=platform.host.name,
+        platform=platform.slug,
+    ):
+        began = time.monotonic()
+        change = _attempt(claim, step)
+        metrics.effect_seconds.labels(step.action, claim.verb.value).observe(time.monotonic() - began)
+        _write(claim, change)
+
+
+def _attempt(claim: Claim, step: Step) -> Change:
+    """Do the effect of a claim; what has to be written about it."""
     change: Change
     try:
         answer = steps.perform(step, claim.verb, _guard(claim, step.action))
     except LeaseLost:
         change = _took_too_long
     except Rejected as error:
-        log.warning("%s rejected: %s", name, error)
+        log.warning("step rejected", why=str(error))
         change = partial(_rejected, why=str(error))
     except DriverError as error:
-        log.warning("%s failed: %s", name, error)
+        log.warning("step failed", why=str(error))
         outage = isinstance(error, Unavailable)
         change = partial(_failed, why=str(error), patience=saga.OUTAGE_PATIENCE if outage else 1)
     except Exception as error:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        log.exception("%s broke", name)
+        log.exception("step broke")
         change = partial(_failed, why=f"{type(error).__name__}: {error}")
     else:
         if isinstance(answer, NotYet):
             change = partial(_waiting, answer=answer)
         elif isinstance(answer, GoCold):
-            log.warning("%s goes on cold: %s", name, answer.why)
+            log.warning("step goes on cold", why=answer.why)
             change = partial(_going_cold, why=answer.why)
         else:
-            log.info("%s done", name)
+            log.info("step done")
             change = partial(_done, message=answer.message)
-    _write(claim, change)
+    return change
 
 
 def _guard(claim: Claim, action: str) -> Guard:
@@ -133,6 +150,8 @@ def _guard(claim: Claim, action: str) -> Guard:
 
     return check
 
+
+_OVER = (StepState.DONE.value, StepState.UNDONE.value)
 
 Change = Callable[[Run, Step, list[Step]], str]
 """What to write about a step of a locked run, given all of its steps; the answer is the event for the journal."""
@@ -151,16 +170,27 @@ def _write(claim: Claim, change: Change) -> None:
         step.error, step.message = "", ""
         event = change(run, step, rows)
         step.save()
+        transaction.on_commit(partial(_count, claim, step, event), robust=True)
         JournalEntry.objects.create(
             run=run, step=step, event=event, fence=claim.fence, message=step.error or step.message
         )
         runs.settle(run, rows)
 
 
+def _count(claim: Claim, step: Step, result: str) -> None:
+    verb = claim.verb.value
+    metrics.step_results.labels(step.action, verb, result).inc()
+    if result in _OVER and step.started_at is not None and step.finished_at is not None:
+        metrics.step_seconds.labels(step.action, verb).observe(
+            (step.finished_at - step.started_at).total_seconds()
+        )
+
+
 def _late(run: Run, step: Step, rows: list[Step], claim: Claim) -> None:
     """The step is no longer this worker's: its result does not count. Where nobody took over yet, the way is free now."""
     JournalEntry.objects.create(run=run, step=step, event="fenced", fence=claim.fence)
-    log.warning("run=%s step=%s fence=%s lost its lease", run.pk, step.name, claim.fence)
+    transaction.on_commit(partial(_count, claim, step, "fenced"), robust=True)
+    log.warning("lease lost")
     if step.fence is None:
         step.lease_until = None
         step.save(update_fields=["lease_until"])

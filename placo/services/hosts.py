@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from placo import wiring
+from placo import logs, wiring
 from placo.domain.catalogue import Text
 from placo.drivers.ports import DriverError
 from placo.platforms.models import AuditEvent, Host, Template, User
@@ -19,7 +18,7 @@ from placo.services import access, auditlog
 from placo.services.errors import NotFound
 from placo.services.work import hypervisor_of
 
-log = logging.getLogger("placo.hosts")
+log = logs.get_logger("placo.hosts")
 
 PLANNED = "planned"
 """The state of a template that has a place but is not there yet, not even begun."""
@@ -42,7 +41,7 @@ def refresh(host: Host) -> DriverError | None:
     try:
         status = hypervisor_of(host).status()
     except DriverError as error:
-        log.warning("host=%s unreachable: %s", host.name, error)
+        log.warning("host unreachable", host=host.name, why=str(error))
         mark_unreachable(host)
         return error
     host.reachable, host.version = True, status.version

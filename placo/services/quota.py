@@ -64,12 +64,16 @@ class QuotaView:
         ]
 
 
+TAKEN = {name: Sum(Greatest(F(name), Value(0))) for name in RESOURCES}
+"""Resource -> what rows of the ledger take of it together; what a change will give back is still taken."""
+
+
 def used(project: Project, *, without: Request | None = None) -> Cost:
     """What the project's platforms take, reserved or committed; what a change will give back is still taken."""
     rows = LedgerEntry.objects.filter(project=project)
     if without is not None:
         rows = rows.exclude(request=without)
-    sums = rows.aggregate(**{name: Sum(Greatest(F(name), Value(0))) for name in RESOURCES})
+    sums = rows.aggregate(**{name: TAKEN[name] for name in RESOURCES})
     return Cost(**{name: sums[name] or 0 for name in RESOURCES})
 
 

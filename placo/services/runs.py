@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from placo import metrics
 from placo.celery import app
 from placo.domain import saga
 from placo.domain.drift import CLEARED, SETTLED
@@ -27,6 +28,7 @@ def ring(run_id: int, *, times: int = 1, after: float = 0) -> None:
 
 
 def _send(run_id: int, after: float) -> None:
+    metrics.doorbells.labels("later" if after else "now").inc()
     app.send_task("tasks.advance", [run_id], countdown=after or None, retry=False, ignore_result=True)
 
 

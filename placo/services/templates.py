@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from placo import wiring
+from placo import logs, wiring
 from placo.domain.catalogue import Machine as Kind
 from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState
 from placo.domain.plan import PlannedMachine
@@ -20,7 +19,7 @@ from placo.platforms.models import Host, Machine, Run, Template
 from placo.services import auditlog
 from placo.services.work import hypervisor_of
 
-log = logging.getLogger("placo.templates")
+log = logs.get_logger("placo.templates")
 
 MEMORY_RESERVE_MIB = 256
 """What a host keeps free beside the memory of a machine that is resumed."""
@@ -97,7 +96,7 @@ def report_broken(host: Host, name: str, why: str, run: Run | None = None) -> No
         return
     row.state, row.reason, row.checked_at = Template.BROKEN, why[:500], None
     row.save(update_fields=["state", "reason", "checked_at"])
-    log.error("ALERT host=%s template=%s cannot be used: %s", host.name, name, why)
+    log.error("template cannot be used", host=host.name, template=name, why=why)
     auditlog.record(None, "template.broken", name, host=host.name, reason=why[:300], run=run and run.pk)
 
 
@@ -125,7 +124,7 @@ def keep_templates(host_id: int) -> None:
                 _keep(host, hypervisor, _spec_of_kind(kind))
             _collect(host, hypervisor)
         except Unavailable as error:
-            log.warning("host=%s: templates: %s", host.name, error)
+            log.warning("templates cannot be kept", host=host.name, why=str(error))
 
 
 def _busy(host: Host) -> bool:
@@ -183,8 +182,8 @@ def _make(host: Host, hypervisor: Hypervisor, spec: TemplateSpec, row: Template)
         hypervisor.ensure_template(row.name, spec)
         found = hypervisor.template(row.name)
     except DriverError as error:
-        level = logging.WARNING if isinstance(error, Unavailable) else logging.ERROR
-        log.log(level, "host=%s template=%s could not be made: %s", host.name, row.name, error)
+        say = log.warning if isinstance(error, Unavailable) else log.error
+        say("template could not be made", host=host.name, template=row.name, why=str(error))
         row.state, row.reason = Template.FAILED, str(error)[:500]
         # An outage says nothing about the template: tried again as soon as the host is back.
         row.checked_at = None if isinstance(error, Unavailable) else timezone.now()
@@ -195,7 +194,7 @@ def _make(host: Host, hypervisor: Hypervisor, spec: TemplateSpec, row: Template)
     if found is not None:
         row.memory_bytes, row.disk_bytes = found.memory_bytes, found.disk_bytes
     row.save()
-    log.info("host=%s template=%s made in %.1f s", host.name, row.name, row.seconds)
+    log.info("template made", host=host.name, template=row.name, seconds=round(row.seconds, 1))
 
 
 def _collect(host: Host, hypervisor: Hypervisor) -> None:
@@ -209,7 +208,7 @@ def _collect(host: Host, hypervisor: Hypervisor) -> None:
     stale = [row for row in rows if (row.image, row.key) not in current]
     keep = {row.name for row in rows if row not in stale}
     for volume in hypervisor.remove_templates("placo-", keep):
-        log.info("host=%s removed %s of a template that nobody uses", host.name, volume)
+        log.info("volume of an unused template removed", host=host.name, volume=volume)
     Template.objects.filter(pk__in=[row.pk for row in stale]).delete()
 
 

@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
+from placo import logs
 from placo.platforms.models import User
 
 View = Callable[..., HttpResponse]
@@ -26,7 +27,15 @@ def screen(*methods: str) -> Callable[[View], View]:
 
 def user_of(request: HttpRequest) -> User:
     """Who asks; only in views that need a login."""
-    return cast(User, request.user)
+    user = cast(User, request.user)
+    logs.note(user=user.username)
+    return user
+
+
+def user_name(request: HttpRequest) -> str | None:
+    """The uid of whoever asks, as far as it is known already: nothing is looked up for it."""
+    user = getattr(request, "auth", None) or getattr(request, "_cached_user", None)
+    return user.username if isinstance(user, User) and user.is_authenticated else None
 
 
 def wants_fragment(request: HttpRequest) -> bool:

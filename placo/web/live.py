@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +26,12 @@ from django.template.loader import render_to_string
 from django.utils.translation import get_language, override
 from django.views.decorators.http import require_GET
 
+from placo import logs
 from placo.platforms.models import User
 from placo.services import progress
 from placo.services.errors import NotFound, ServiceError
 
-log = logging.getLogger("placo.web.live")
+log = logs.get_logger("placo.web.live")
 
 POLL_S = 0.4
 HEARTBEAT_S = 15.0

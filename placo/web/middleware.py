@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import re
+import secrets
+import time
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -11,10 +13,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
+from placo import logs, metrics
 from placo.services.errors import ServiceError
+from placo.web.http import user_name
 from placo.web.pages import error_page, reference
 
-log = logging.getLogger("placo.web")
+log = logs.get_logger("placo.web")
 API_PREFIX = "/api/"
 
 POLICY = "; ".join(
@@ -60,6 +64,49 @@ class _Middleware:
         return response
 
 
+REQUEST_ID = "X-Request-ID"
+_WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+_QUIET = "/static/"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestLog(_Middleware):
+    """A name for each request, in every line of the log that it causes and in its answer; one line when it is answered.
+
+    The name that a client or proxy gave it is kept if it is well-formed. Only the path is logged: queries may hold anything.
+    """
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        given = request.headers.get(REQUEST_ID, "")
+        name = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(6)
+        logs.forget()
+        logs.note(request=name)
+        request.META["placo.request"] = name, time.monotonic()
+        return super().__call__(request)
+
+    def finish(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        name, began = request.META["placo.request"]
+        response.headers[REQUEST_ID] = name
+        seconds = time.monotonic() - began
+        if not request.path.startswith(_QUIET):
+            match = request.resolver_match
+            view = match.view_name if match is not None and match.view_name else "none"
+            status = f"{response.status_code // 100}xx"
+            metrics.request_seconds.labels(
+                view, request.method if request.method in _METHODS else "other", status
+            ).observe(seconds)
+            who = {"user": logs.known().get("user") or user_name(request)}
+            log.info(
+                "answered",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                seconds=round(seconds, 4),
+                **{field: value for field, value in who.items() if value},
+            )
+        return response
+
+
 class ServiceErrors(_Middleware):
     """Turns what a screen raises into a page. The API answers for itself."""
 
@@ -81,7 +128,7 @@ class ServiceErrors(_Middleware):
         if isinstance(error, PermissionDenied):
             return None  # django-axes answers by itself
         ref = reference()
-        log.error("reference=%s %s %s broke", ref, request.method, request.path, exc_info=error)
+        log.error("a page broke", reference=ref, method=request.method, path=request.path, exc_info=error)
         return error_page(
             request,
             status=500,

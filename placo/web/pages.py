@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from placo import logs
 from placo.web.http import wants_fragment
 
-log = logging.getLogger("placo.web")
+log = logs.get_logger("placo.web")
 
 
 def reference() -> str:
-    """A short random name for one incident, easy to read aloud."""
-    return secrets.token_hex(4)
+    """What to ask for in the log: the request's own name; a random one outside of any request."""
+    return str(logs.known().get("request") or secrets.token_hex(6))
 
 
 def error_page(
@@ -23,17 +23,8 @@ def error_page(
 ) -> HttpResponse:
     """A whole page, or only an alert where htmx asked for a fragment."""
     ref = ref or reference()
-    user = getattr(request, "user", None)
-    log.log(
-        logging.ERROR if status >= 500 else logging.INFO,
-        "reference=%s status=%s user=%s %s %s: %s",
-        ref,
-        status,
-        user.pk if user is not None and user.is_authenticated else "-",
-        request.method,
-        request.path,
-        message,
-    )
+    say = log.error if status >= 500 else log.info
+    say("refused", reference=ref, status=status, method=request.method, path=request.path, why=str(message))
     context = {"status": status, "title": title, "message": message, "remedy": remedy, "reference": ref}
     if wants_fragment(request):
         response = render(request, "web/_error_alert.html", context, status=status)

@@ -75,6 +75,10 @@ LOOKS: dict[str, Look] = {
     "paused": Look("yellow", "player-pause", gettext_lazy("paused")),
     "reachable": Look("green", "circle-check", gettext_lazy("answers")),
     "unreachable": Look("red", "alert-triangle", gettext_lazy("does not answer")),
+    # what the doctor says
+    "ok": Look("green", "circle-check", gettext_lazy("well")),
+    "warning": Look("yellow", "alert-circle", gettext_lazy("warning")),
+    "failure": Look("red", "alert-triangle", gettext_lazy("failure")),
     "unknown": Look("secondary", "help-circle", gettext_lazy("not asked yet")),
 }
 

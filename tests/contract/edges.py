@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,6 +30,20 @@ class FakeOutside:
     def serves(self, host: str) -> bool:
         return any(route.host == host for site in self.fake.served.values() for route in site.routes)
 
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Not running in the block."""
+        self.fake.faults.unreachable = True
+        yield
+        self.fake.faults.unreachable = False
+
+    @contextmanager
+    def spoilt(self) -> Iterator[None]:
+        """Somebody has broken its configuration in the block."""
+        self.fake.complaint = "unexpected end of file"
+        yield
+        self.fake.complaint = ""
+
 
 class NginxOutside:
     """A running nginx, the driver for it, and one machine behind it."""
@@ -52,6 +67,18 @@ class NginxOutside:
 
     def serves(self, host: str) -> bool:
         return self.nginx.serves(host)
+
+    def down(self) -> AbstractContextManager[None]:
+        """Not running in the block."""
+        return self.nginx.server.stopped()
+
+    @contextmanager
+    def spoilt(self) -> Iterator[None]:
+        """Somebody has broken its configuration in the block."""
+        stray = self.nginx.folder / "sites" / "stray.conf"
+        stray.write_text("server { listen")
+        yield
+        stray.unlink()
 
     def files(self) -> set[str]:
         found = [*(self.nginx.folder / "sites").iterdir(), *(self.nginx.folder / "certificates").iterdir()]

@@ -266,3 +266,13 @@ def test_roles_are_the_members_of_two_kinds_of_groups(directory: Directory) -> N
     for hostile in ("", "*", "a,b", "a\x00"):
         with pytest.raises(Rejected):
             directory.project_owners(hostile)
+
+
+# --- how it is ---
+
+
+def test_it_says_how_it_is(directory: Directory) -> None:
+    status = directory.status()
+    assert status.people >= len(site.people())
+    assert status.missing == ()
+    assert set(status.unseen) <= {"refint"}

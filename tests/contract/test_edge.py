@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from placo.drivers.ports import DriverError, EdgeRoute, Rejected
+from placo.drivers.ports import DriverError, EdgeRoute, EdgeStatus, Rejected
 from tests.contract.edges import OTHER, SVN, WEB, A, B, EdgeWorld, pair, route, serve
 
 pytest_plugins = ("tests.contract.edges",)
@@ -127,3 +127,14 @@ def test_sites_may_be_made_at_the_same_time(edge_world: EdgeWorld) -> None:
     assert failures == []
     assert sorted(edge_world.edge.sites()) == slugs
     assert all(edge_world.serves(f"{slug}.placo.localhost") for slug in slugs)
+
+
+def test_it_says_how_it_is(edge_world: EdgeWorld) -> None:
+    serve(edge_world, WEB)
+    assert edge_world.edge.status() == EdgeStatus(running=True, complaint="")
+    with edge_world.down():
+        assert edge_world.edge.status() == EdgeStatus(running=False, complaint="")
+    with edge_world.spoilt():
+        status = edge_world.edge.status()
+        assert status.running
+        assert status.complaint

@@ -6,7 +6,18 @@ from django.http import HttpRequest
 from ninja import NinjaAPI, Router
 
 from placo.services.errors import NotFound
-from placo.web.api import catalogue, drift, hosts, platforms, problems, projects, requests, runs, tokens
+from placo.web.api import (
+    catalogue,
+    doctor,
+    drift,
+    hosts,
+    platforms,
+    problems,
+    projects,
+    requests,
+    runs,
+    tokens,
+)
 from placo.web.api.auth import AUTH
 
 DESCRIPTION = """
@@ -36,6 +47,7 @@ api.add_router("", platforms.router, tags=["platforms"])
 api.add_router("", runs.router, tags=["runs"])
 api.add_router("", hosts.router, tags=["hosts"])
 api.add_router("", drift.router, tags=["drift"])
+api.add_router("", doctor.router, tags=["doctor"])
 
 rest = Router()
 

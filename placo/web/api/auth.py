@@ -8,6 +8,7 @@ from ninja.security import HttpBasicAuth, HttpBearer
 from ninja.security.apikey import APIKeyCookie
 from ninja.utils import check_csrf
 
+from placo import logs
 from placo.platforms.models import User
 from placo.services import accounts
 from placo.services.errors import Forbidden
@@ -24,7 +25,10 @@ class Bearer(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> User | None:
         """Whose token it is; None is answered with 401."""
-        return accounts.user_of_token(token)
+        user = accounts.user_of_token(token)
+        if user is not None:
+            logs.note(user=user.username)
+        return user
 
 
 class Session(APIKeyCookie):
@@ -46,6 +50,7 @@ class Session(APIKeyCookie):
                 _("The security token of the page is missing or wrong."),
                 _("Reload the page, then try again."),
             )
+        logs.note(user=user.username)
         return user
 
 

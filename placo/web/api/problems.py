@@ -10,7 +10,6 @@ for a fault of the portal, and it is in the portal's log beside the trace.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,10 +18,11 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from placo import logs
 from placo.services.errors import InvalidInput, NotFound, ServiceError
 from placo.web.pages import reference
 
-log = logging.getLogger("placo.api")
+log = logs.get_logger("placo.api")
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -91,7 +91,7 @@ def unauthenticated() -> HttpResponse:
 def fault(error: Exception) -> HttpResponse:
     """The document for a mistake of the portal itself: a reference, no trace."""
     ref = reference()
-    log.error("reference=%s the API broke: %s", ref, type(error).__name__, exc_info=error)
+    log.error("the API broke", reference=ref, error=type(error).__name__, exc_info=error)
     return problem(
         500,
         _("The portal made a mistake"),

@@ -1,4 +1,4 @@
-"""For administrators: hosts, runs, quotas, the audit trail."""
+"""For administrators: runs, hosts, health, quotas, the audit trail."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE
 from placo.platforms.models import AuditEvent, Host, Project, Run
 from placo.platforms.models.drift import DRIFT_LABELS
 from placo.platforms.models.runs import KIND_LABELS, RUN_LABELS
-from placo.services import access, selectors
+from placo.services import access, doctor, selectors
 from placo.services import drift as drift_service
 from placo.services import hosts as hosts_service
 from placo.services.errors import Conflict, InvalidInput
-from placo.web.http import flat_errors, screen, user_of
+from placo.web.http import flat_errors, screen, user_of, wants_fragment
 from placo.web.tables import Filter, Table
 
 
@@ -98,6 +98,22 @@ def repair_drift(request: HttpRequest, drift_id: int) -> HttpResponse:
     except Conflict as error:
         return _drift(request, status=error.status, trouble=error)
     return redirect("web:run", run.pk)
+
+
+@screen()
+def health(request: HttpRequest) -> HttpResponse:
+    """How every component is. The page comes at once; what the doctor finds follows."""
+    access.require_administrator(user_of(request))
+    return render(request, "web/operations_health.html")
+
+
+@screen()
+def health_report(request: HttpRequest) -> HttpResponse:
+    """What the doctor finds now: a part of the page for htmx, a whole page for anybody else."""
+    report = doctor.examine_for(acting_user=user_of(request))
+    context = {"report": report, "counts": {level.value: n for level, n in report.counts.items()}}
+    template = "web/_health_report.html" if wants_fragment(request) else "web/operations_health.html"
+    return render(request, template, context)
 
 
 @screen()

@@ -1,0 +1,187 @@
+"""Looks at the database and what it says: hosts, clocks, books, runs, templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import redis
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from placo import wiring
+from placo.domain.lifecycle import ACTIVE_RUNS, RunState, StepState
+from placo.platforms.models import Host, Run
+from placo.services import books, heartbeat, hosts
+from placo.services.doctor.report import DEAD, LATE, Level, Result, site_file
+
+CLOCKS_APART_S = 2.0
+SHOWN = 20
+
+
+@dataclass
+class Records:
+    """What the database says, read first: hosts, and by how much its clock is ahead. `there`: whether it answers at all."""
+
+    there: bool = False
+    ahead_s: float = 0
+    hosts: list[Host] = field(default_factory=list)
+
+    def read(self) -> Iterator[Result]:
+        """The look at the database."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())"
+                )
+                version, now = cursor.fetchone()
+                self.ahead_s = float(now) - datetime.now(UTC).timestamp()
+            executor = MigrationExecutor(connection)
+            behind = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            if not behind:
+                self.hosts = list(Host.objects.all())
+                self.there = True
+        except DatabaseError as error:
+            yield Result(
+                "database",
+                Level.FAILURE,
+                _("PostgreSQL does not answer: %(why)s") % {"why": str(error).strip().splitlines()[0]},
+                _("Start it, and check [database] in %(file)s. Nothing works without it.")
+                % {"file": site_file()},
+            )
+            return
+        if behind:
+            text = ngettext(
+                "%(count)d migration has not been applied.",
+                "%(count)d migrations have not been applied.",
+                len(behind),
+            )
+            yield Result(
+                "database",
+                Level.FAILURE,
+                text % {"count": len(behind)},
+                _("Run manage.py migrate, then restart portal and workers."),
+            )
+            return
+        yield Result(
+            "database",
+            Level.OK,
+            _("PostgreSQL %(version)s answers, every migration is applied.") % {"version": version},
+        )
+
+    def known_hosts(self) -> list[Host]:
+        """The hosts of the database, else those of the site configuration."""
+        if self.there:
+            return self.hosts
+        return [
+            Host(
+                name=host.name,
+                uri=host.uri,
+                hypervisor=host.hypervisor,
+                storage_pool=host.storage_pool,
+                domain_type=host.domain_type,
+            )
+            for host in wiring.site().hosts
+        ]
+
+
+def look_at_clocks(records: Records) -> Iterator[Result]:
+    try:
+        redis_ahead = heartbeat.try_out()
+    except redis.RedisError:
+        redis_ahead = 0.0  # said elsewhere
+    clocks = {"PostgreSQL": records.ahead_s, "Redis": redis_ahead}
+    wrong = {name: ahead for name, ahead in clocks.items() if abs(ahead) > CLOCKS_APART_S}
+    for name, ahead in wrong.items():
+        yield Result(
+            "clocks",
+            Level.WARNING,
+            _("The clock of %(name)s differs from this machine's by %(seconds).0f seconds.")
+            % {"name": name, "seconds": ahead},
+            _(
+                "Let both machines follow the same time servers (chrony, systemd-timesyncd): leases and waits depend on it."
+            ),
+        )
+    if not wrong:
+        yield Result("clocks", Level.OK, _("The clocks agree."))
+
+
+def look_at_books() -> Iterator[Result]:
+    wrong = books.check()
+    for discrepancy in wrong[:SHOWN]:
+        yield Result(
+            "books", Level.FAILURE, f"{discrepancy.subject}: {discrepancy.wrong}", discrepancy.remedy
+        )
+    if len(wrong) > SHOWN:
+        yield Result("books", Level.FAILURE, _("%(count)d more of these.") % {"count": len(wrong) - SHOWN})
+    if not wrong:
+        yield Result("books", Level.OK, _("Ledger, journal and plans agree."))
+
+
+def look_at_runs() -> Iterator[Result]:
+    active = Run.objects.filter(state__in=[s.value for s in ACTIVE_RUNS]).select_related("platform")
+    failed = active.filter(state=RunState.UNWINDING.value, steps__state=StepState.FAILED.value)
+    stuck = sorted(
+        {(run.pk, run.platform.slug) for run in (*active.filter(state=RunState.STUCK.value), *failed)}
+    )
+    if stuck:
+        text = ngettext(
+            "%(count)d run is stuck: %(runs)s.", "%(count)d runs are stuck: %(runs)s.", len(stuck)
+        )
+        yield Result(
+            "runs",
+            Level.WARNING,
+            text % {"count": len(stuck), "runs": _listed(stuck)},
+            _("Open each one, read what failed and why, then retry, skip or undo it."),
+        )
+    now = timezone.now()
+    overdue = list(active.filter(due_at__lt=now - LATE).order_by("due_at"))
+    if overdue:
+        first = overdue[0].due_at or now
+        text = ngettext(
+            "%(count)d run waits for a worker, for up to %(seconds)d seconds: %(runs)s.",
+            "%(count)d runs wait for a worker, for up to %(seconds)d seconds: %(runs)s.",
+            len(overdue),
+        )
+        runs = _listed((run.pk, run.platform.slug) for run in overdue)
+        yield Result(
+            "runs",
+            Level.FAILURE if now - first > DEAD else Level.WARNING,
+            text % {"count": len(overdue), "seconds": (now - first).total_seconds(), "runs": runs},
+            _(
+                "See that workers and beat run; if they do, they are too few for what there is to do: start another worker."
+            ),
+        )
+    if not stuck and not overdue:
+        count = active.count()
+        text = ngettext(
+            "%(count)d run is under way, none is stuck.",
+            "%(count)d runs are under way, none is stuck.",
+            count,
+        )
+        yield Result("runs", Level.OK, text % {"count": count})
+
+
+def _listed(runs: Iterable[tuple[int, str]]) -> str:
+    listed = [f"{pk} ({slug})" for pk, slug in runs]
+    return ", ".join([*listed[:SHOWN], *(["..."] if len(listed) > SHOWN else [])])
+
+
+def look_at_templates() -> Iterator[Result]:
+    troubled = hosts.troubled_templates()
+    for view in troubled:
+        yield Result(
+            "templates",
+            Level.WARNING,
+            _("The template %(image)s of host %(host)s is %(state)s: %(why)s")
+            % {"image": view.image, "host": view.host.name, "state": view.trouble, "why": view.reason or "?"},
+            _(
+                "Machines of this kind boot meanwhile. It is made again by itself; if not, look at the host's log."
+            ),
+        )
+    if not troubled:
+        yield Result("templates", Level.OK, _("No template is in trouble."))
