@@ -155,6 +155,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": 3.0, "options": {"expires": 3}},
     "refresh-roles": {"task": "tasks.refresh_roles", "schedule": 30.0, "options": {"expires": 30}},
     "keep-templates": {"task": "tasks.keep_templates", "schedule": 20.0, "options": {"expires": 20}},
+    "expire": {"task": "tasks.expire", "schedule": 600.0, "options": {"expires": 600}},
     "refresh-hosts": {"task": "tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
 }
 

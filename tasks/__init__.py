@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import accounts, engine, hosts, runs, templates
+from placo.services import accounts, engine, expiry, hosts, runs, templates
 
 
 @shared_task(name="tasks.advance")
@@ -30,6 +30,12 @@ def refresh_hosts() -> None:
 def refresh_roles() -> None:
     """Who lost a role in the directory loses it in the portal."""
     accounts.refresh_roles()
+
+
+@shared_task(name="tasks.expire")
+def expire() -> None:
+    """Remind, stop, keep and remove the platforms whose day has come."""
+    expiry.attend()
 
 
 @shared_task(name="tasks.keep_templates")

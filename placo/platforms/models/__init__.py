@@ -1,5 +1,6 @@
 """PLACO's tables. Only `placo.services` writes them."""
 
+from placo.platforms.models.notices import Notice, Reminder
 from placo.platforms.models.people import ApiToken, AuditEvent, Project, ProjectOwner, User
 from placo.platforms.models.platforms import (
     Host,
@@ -20,9 +21,11 @@ __all__ = [
     "LedgerEntry",
     "Machine",
     "Membership",
+    "Notice",
     "Platform",
     "Project",
     "ProjectOwner",
+    "Reminder",
     "Request",
     "Run",
     "Step",
