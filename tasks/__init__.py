@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import accounts, engine, expiry, hosts, runs, templates
+from placo.services import accounts, engine, expiry, hosts, post, runs, templates
 
 
 @shared_task(name="tasks.advance")
@@ -36,6 +36,12 @@ def refresh_roles() -> None:
 def expire() -> None:
     """Remind, stop, keep and remove the platforms whose day has come."""
     expiry.attend()
+
+
+@shared_task(name="tasks.send_mail")
+def send_mail() -> None:
+    """Send the mails of notices that are due."""
+    post.send_due()
 
 
 @shared_task(name="tasks.keep_templates")

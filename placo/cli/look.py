@@ -60,7 +60,7 @@ def platforms(
 ) -> None:
     """Your platforms."""
     query = {"state": state, "project": project, "limit": limit, "offset": offset}
-    columns = ("slug", "state", "project", "services", "host", "expires_on")
+    columns = ("slug", "state", "project", "services", "host", "expires_on", "removed_on")
     present(portal()("GET", "platforms", query=query), json, lambda f: show.rows("", columns, f))
 
 
@@ -68,6 +68,19 @@ def platforms(
 def platform(slug: Slug, json: Json = False) -> None:
     """One platform: its machines and addresses."""
     present(portal()("GET", "platforms", slug), json, show.platform)
+
+
+@app.command()
+def notices(
+    unread: Annotated[bool, typer.Option("--unread", help="Only those that you have not read.")] = False,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    json: Json = False,
+) -> None:
+    """What you were told about your platforms."""
+    query = {"unread": str(unread).lower(), "limit": limit, "offset": offset}
+    columns = ("id", "at", "platform", "title", "ends_on", "removed_on", "read_at")
+    present(portal()("GET", "notices", query=query), json, lambda f: show.rows("", columns, f))
 
 
 @app.command()

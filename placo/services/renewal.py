@@ -58,7 +58,7 @@ def end_of(platform: Platform, user: User, *, managed: bool) -> End | None:
     if term is None or not platform.alive or platform.state == PlatformState.RETIRING.value:
         return None
     rules, today = expiry.rules(), clock.today()
-    asks = not (user.is_administrator or wiring.site().expiry.renewable_without_approval)
+    asks = not by_oneself(user)
     return End(
         ends_on=term.ends_on,
         removed_on=term.removal(rules, today),
@@ -72,11 +72,17 @@ def end_of(platform: Platform, user: User, *, managed: bool) -> End | None:
     )
 
 
+def by_oneself(user: User | None) -> bool:
+    """Whether somebody (an owner, where nobody is named) may renew without asking anybody."""
+    administrator = user is not None and user.is_administrator
+    return administrator or wiring.site().expiry.renewable_without_approval
+
+
 def _renewed(platform: Platform, term: Term) -> date | None:
     return calendar.renewed(
         term,
         expiry.rules(),
-        days=platform.plan.days,
+        days=int(platform.plan_data["days"]),
         max_days=platform.project.max_days,
         today=clock.today(),
     )
@@ -86,7 +92,7 @@ def remedy(user: User) -> str:
     """What somebody does about a platform whose end has come."""
     if user.is_administrator:
         return _("Give it another end date, or renew it.")
-    if wiring.site().expiry.renewable_without_approval:
+    if by_oneself(user):
         return _("Renew it: that is one click on its page, and starts it again.")
     return _("Ask an administrator of the site for more time.")
 
@@ -126,7 +132,7 @@ def renew_platform(*, acting_user: User, slug: str, seen: object = None) -> Plat
     platform, term = _locked(acting_user, slug)
     if seen is not None and check_date(seen) != term.ends_on:
         return platform
-    if not (acting_user.is_administrator or wiring.site().expiry.renewable_without_approval):
+    if not by_oneself(acting_user):
         raise Conflict(
             _("On this site an administrator decides about more time."),
             _("Ask an administrator of the site for more time."),

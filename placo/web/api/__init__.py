@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from ninja import NinjaAPI, Router
 
 from placo.services.errors import NotFound
-from placo.web.api import catalogue, hosts, platforms, problems, projects, requests, runs, tokens
+from placo.web.api import catalogue, hosts, notices, platforms, problems, projects, requests, runs, tokens
 from placo.web.api.auth import AUTH
 
 DESCRIPTION = """
@@ -35,6 +35,7 @@ api.add_router("", requests.router, tags=["requests"])
 api.add_router("", platforms.router, tags=["platforms"])
 api.add_router("", runs.router, tags=["runs"])
 api.add_router("", hosts.router, tags=["hosts"])
+api.add_router("", notices.router, tags=["notices"])
 
 rest = Router()
 
