@@ -55,9 +55,11 @@ def explanation(notice: Notice) -> list[str]:
 
 
 def what_to_do(notice: Notice, reader: User | None) -> str:
-    """One sentence about what the reader can do; an owner is meant where the reader is not known."""
+    """One sentence about what the reader can do, nothing where that is past; an owner is meant where nobody is named."""
     if notice.kind == Notice.RETIRED:
         return _("If you need a platform again, ask for a new one.")
+    if not notice.platform.alive or notice.platform.expires_on != notice.ends_on:
+        return ""
     if not renewal.by_oneself(reader):
         return _("If you still need it, ask an administrator of the site for more time.")
     if notice.kind == Notice.STOPPED:

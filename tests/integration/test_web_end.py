@@ -31,7 +31,7 @@ def browser(user: User) -> Client:
 
 def test_long_before_its_end_nothing_presses(alpha: Platform, emmy: User) -> None:
     owner = browser(emmy)
-    assert "placo-end-words" not in text(owner.get("/platforms/alpha/"))
+    assert "placo-ending-words" not in text(owner.get("/platforms/alpha/"))
     facts = text(owner.get("/platforms/alpha/settings/"))
     assert "with one click, from" in facts
     assert "/platforms/alpha/end/" not in facts
@@ -53,7 +53,7 @@ def test_renewing_with_one_click(clock: Clock, world: World, alpha: Platform, em
     data = {"expires_on": str(alpha.expires_on)}
     said = owner.post("/platforms/alpha/renew/", data, follow=True)
     assert f"alpha now ends on {until}." in text(said)
-    assert "placo-end-words" not in text(said)
+    assert "placo-ending-words" not in text(said)
     assert 'placo-count">' not in text(said), "what is done needs nobody"
     again = owner.post("/platforms/alpha/renew/", data, follow=True)
     assert f"alpha now ends on {until}." in text(again)

@@ -36,12 +36,13 @@ class NoticeOut(Out):
 
 
 def notice_out(notice: Notice, caller: Caller) -> NoticeOut:
+    advice = notice_words.what_to_do(notice, caller.auth)
     return NoticeOut(
         id=notice.pk,
         kind=notice.kind,
         platform=notice.platform.slug,
         title=notice_words.headline(notice),
-        text=" ".join([*notice_words.explanation(notice), notice_words.what_to_do(notice, caller.auth)]),
+        text=" ".join([*notice_words.explanation(notice), advice]).strip(),
         link=notice_words.link(notice),
         ends_on=notice.ends_on,
         removed_on=notice.removed_on,
