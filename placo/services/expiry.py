@@ -48,6 +48,12 @@ def term_of(platform: Platform) -> Term | None:
     return Term(began, platform.expires_on, platform.removed_on)
 
 
+def is_over(platform: Platform) -> bool:
+    """Whether the platform may not run any more."""
+    term = term_of(platform)
+    return term is not None and term.over(clock.today())
+
+
 @dataclass
 class Attended:
     """What came of one look at everything that is due."""

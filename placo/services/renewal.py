@@ -99,11 +99,10 @@ def remedy(user: User) -> str:
 
 def require_time(platform: Platform, kind: RunKind, user: User) -> None:
     """Conflict for whatever would have a platform run beyond its end date. The caller holds the platform's lock."""
-    term = expiry.term_of(platform)
-    if kind in RUNNING_ON and term is not None and platform.alive and term.over(clock.today()):
+    if kind in RUNNING_ON and platform.alive and expiry.is_over(platform):
+        ended = formats.date_format(platform.expires_on or "")
         raise Conflict(
-            _("The time of this platform was over on %(date)s.")
-            % {"date": formats.date_format(term.ends_on)},
+            _("The time of this platform was over on %(date)s.") % {"date": ended},
             remedy(user),
         )
 

@@ -7,9 +7,11 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
+import tasks
 from placo.drivers.ports import Power
 from placo.platforms.models import AuditEvent, JournalEntry, Notice, Platform, Project, Reminder, Run, User
 from placo.services import expiry, members, platforms, renewal, runs
@@ -150,6 +152,16 @@ def test_a_short_platform_gets_what_makes_sense(
         look(world)
         clock.forward(1)
     assert list(Reminder.objects.values_list("days", flat=True)) == [1]
+
+
+def test_beat_asks_for_it(clock: Clock, world: World, alpha: Platform) -> None:
+    asked = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {tasks.expire.name, tasks.send_mail.name} <= asked
+    clock.forward(60)
+    tasks.expire()
+    tasks.send_mail()
+    assert len(told()) == 1
+    assert expiry._ending() == [], "who was reminded is not even looked at again"
 
 
 def test_every_owner_is_told_and_where_there_is_none_administrators(

@@ -72,6 +72,7 @@ def test_over_and_back_again(clock: Clock, world: World, alpha: Platform, emmy: 
     assert "data kept until" in home
     activity = text(owner.get("/platforms/alpha/activity/"))
     assert "its end date has come" in activity
+    assert "ended <time" in activity
     said = owner.post("/platforms/alpha/renew/", {}, follow=True)
     assert "Starting alpha" in text(said)
     work(world)

@@ -59,6 +59,12 @@ def test_other_reminders() -> None:
     assert reminded(90, list(range(90)), Rules(reminders=())) == {}
 
 
+def test_other_rules_in_the_middle_do_not_take_a_reminder_back() -> None:
+    term = Term(FIRST, after(90))
+    assert expiry.reminder(term, Rules(reminders=(7,)), {5}, after(86)) is None
+    assert expiry.reminder(term, Rules(reminders=(3, 7)), {5}, after(87)) == 3
+
+
 def test_the_end_day_by_day() -> None:
     term = Term(FIRST, after(90))
     assert expiry.duty(term, still=False, today=after(89)) is None

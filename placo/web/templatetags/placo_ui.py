@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
-from placo.services import notice_words
+from placo.services import expiry, notice_words
 from placo.web import icons, phrases, step_words
 from placo.web.tables import Table
 
@@ -218,6 +218,12 @@ def run_duration(run: Any) -> str:
 def run_subject(run: Any) -> str:
     """Whom or what a run is about."""
     return phrases.run_subject(run)
+
+
+@register.filter
+def over(platform: Any) -> bool:
+    """Whether a platform's end date has come."""
+    return expiry.is_over(platform)
 
 
 @register.filter
