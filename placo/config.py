@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,9 +120,36 @@ class Project:
     max_days: int
 
 
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+@checked(frozen=True, config=_STRICT)
+class Expiry:
+    """What happens around the end date of platforms; everything in days."""
+
+    reminders: tuple[Days, ...] = (30, 7, 1)
+    grace_days: Days = 30
+    renewal_days: Days = 30
+    renewable_without_approval: bool = True
+
+
+@checked(frozen=True, config=_STRICT)
+class Mail:
+    """How notices leave: by SMTP, or as files in `folder`. `language` is for people whose language is not known."""
+
+    sender: str
+    host: str = "localhost"
+    port: Annotated[int, Field(ge=1, le=65535)] = 25
+    security: Literal["none", "starttls", "tls"] = "none"
+    user: str = ""
+    password_file: Path | None = None
+    folder: Path | None = None
+    language: Literal["en", "fr", "both"] = "both"
+
+
 @checked(frozen=True, config=_STRICT)
 class SiteConfig:
-    """The whole file. Paths are absolute or relative to the file's folder."""
+    """The whole file. Paths are absolute or relative to the file's folder. Without `mail` no mail leaves."""
 
     site: Site
     database: Database
@@ -134,6 +161,8 @@ class SiteConfig:
     metrics: Metrics | None = None
     hosts: tuple[Host, ...] = ()
     projects: tuple[Project, ...] = ()
+    expiry: Expiry = Expiry()
+    mail: Mail | None = None
 
 
 @dataclass(frozen=True)

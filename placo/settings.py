@@ -144,6 +144,18 @@ STORAGES = {
 }
 WHITENOISE_MANIFEST_STRICT = False
 
+# --- mail ------------------------------------------------------------------------------------------------------------
+
+if SITE.mail is not None:
+    if SITE.mail.folder is not None:
+        EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+        EMAIL_FILE_PATH = SITE.mail.folder
+    EMAIL_HOST, EMAIL_PORT = SITE.mail.host, SITE.mail.port
+    EMAIL_USE_TLS, EMAIL_USE_SSL = SITE.mail.security == "starttls", SITE.mail.security == "tls"
+    EMAIL_HOST_USER = SITE.mail.user
+    EMAIL_HOST_PASSWORD = config.read_secret(SITE.mail.password_file) if SITE.mail.password_file else ""
+    EMAIL_TIMEOUT = 10
+
 # --- Celery: a doorbell, nothing more --------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = SITE.redis.url.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
@@ -159,6 +171,8 @@ CELERY_BEAT_SCHEDULE = {
     "refresh-roles": {"task": "tasks.refresh_roles", "schedule": 30.0, "options": {"expires": 30}},
     "keep-templates": {"task": "tasks.keep_templates", "schedule": 20.0, "options": {"expires": 20}},
     "reconcile": {"task": "tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
+    "expire": {"task": "tasks.expire", "schedule": 600.0, "options": {"expires": 600}},
+    "send-mail": {"task": "tasks.send_mail", "schedule": 60.0, "options": {"expires": 60}},
 }
 
 # --- logs and metrics (docs/operations.md) -----------------------------------------------------------------------------

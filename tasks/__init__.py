@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import accounts, engine, heartbeat, hosts, reconcile, runs, templates
+from placo.services import accounts, engine, expiry, heartbeat, hosts, post, reconcile, runs, templates
 
 
 @shared_task(name="tasks.advance")
@@ -45,6 +45,18 @@ def reconcile_site() -> None:
 def refresh_roles() -> None:
     """Who lost a role in the directory loses it in the portal."""
     accounts.refresh_roles()
+
+
+@shared_task(name="tasks.expire")
+def expire() -> None:
+    """Remind, stop, keep and remove the platforms whose day has come."""
+    expiry.attend()
+
+
+@shared_task(name="tasks.send_mail")
+def send_mail() -> None:
+    """Send the mails of notices that are due."""
+    post.send_due()
 
 
 @shared_task(name="tasks.keep_templates")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -194,6 +194,42 @@ def suspend(slug: Slug, follow: Follow = False, json: Json = False) -> None:
 def resume(slug: Slug, follow: Follow = False, json: Json = False) -> None:
     """Have suspended machines go on."""
     _power(slug, "resume", follow=follow, json=json)
+
+
+@app.command()
+def renew(slug: Slug, json: Json = False) -> None:
+    """Give a platform more time: as many days as it was first asked for; started again if its end had stopped it."""
+    api = portal()
+    known = api("GET", "platforms", slug)
+    _ends(api("POST", "platforms", slug, "renew", expires_on=known["expires_on"]), json=json)
+
+
+@app.command()
+def end(
+    slug: Slug,
+    day: Annotated[str, typer.Argument(help="The date on which it is to be stopped, like 2027-03-31.")],
+    json: Json = False,
+) -> None:
+    """Set the end date of a platform (administrators)."""
+    _ends(portal()("PUT", "platforms", slug, "end", expires_on=day), json=json)
+
+
+@app.command()
+def read(
+    number: Annotated[
+        int, typer.Argument(min=1, help="The number of a notice, as `placo notices` shows it.")
+    ],
+    json: Json = False,
+) -> None:
+    """Say that you have read a notice."""
+    present(
+        portal()("POST", "notices", number, "read"), json, lambda f: show.say(f"{f['title']}\n{f['text']}")
+    )
+
+
+def _ends(found: dict[str, Any], *, json: bool) -> None:
+    text = "{slug} ends on {expires_on}; its data are kept until {removed_on}."
+    present(found, json, lambda f: show.say(text.format(**f)))
 
 
 @app.command()

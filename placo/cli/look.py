@@ -70,6 +70,19 @@ def platform(slug: Slug, json: Json = False) -> None:
 
 
 @app.command()
+def notices(
+    unread: Annotated[bool, typer.Option("--unread", help="Only those that you have not read.")] = False,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    json: Json = False,
+) -> None:
+    """What you were told about your platforms."""
+    query = {"unread": str(unread).lower(), "limit": limit, "offset": offset}
+    columns = ("id", "at", "platform", "title", "ends_on", "removed_on", "read_at")
+    present(portal()("GET", "notices", query=query), json, lambda f: show.rows("", columns, f))
+
+
+@app.command()
 def run(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
     """A run and its steps."""
     api = portal()

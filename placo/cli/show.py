@@ -129,10 +129,20 @@ def request(found: Mapping[str, Any]) -> None:
 def platform(found: Mapping[str, Any]) -> None:
     """A platform, its machines and addresses."""
     names = ("state", "title", "project", "services", "host", "expires_on", "run_id")
-    facts(f"Platform {found['slug']}", {name: found[name] for name in names} | {"state": state(found)})
+    told = {name: found[name] for name in names} | {"state": state(found)}
+    told["expires_on"] = end(found)
+    facts(f"Platform {found['slug']}", told)
     machines = [{**machine, "way": way(machine)} for machine in found["machines"]]
     rows("", ("name", "state", "address", "host", "way", "answer"), machines)
     rows("", ("service", "title", "url"), found["endpoints"])
+
+
+def end(found: Mapping[str, Any]) -> str:
+    """The end date and what happens then: "2027-03-31, data kept until 2027-04-30, can be renewed to 2027-06-29"."""
+    if not found.get("removed_on"):
+        return str(found["expires_on"] or "")
+    text = f"{found['expires_on']}{' (over)' if found['over'] else ''}, data kept until {found['removed_on']}"
+    return f"{text}, can be renewed to {found['renews_to']}" if found["renews_to"] else text
 
 
 def way(machine: Mapping[str, Any]) -> str:

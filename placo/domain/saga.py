@@ -143,9 +143,10 @@ def change_steps(
     resized: Iterable[str],
     grown: Iterable[str],
     routes: bool,
+    end: bool,
 ) -> tuple[StepSpec, ...]:
     """The steps that change a platform; `added` maps machines that come new to the image they are cloned from, `routes` says
-    whether the edge has others to serve.
+    whether the edge has others to serve, `end` whether the platform has another end date.
 
     What cannot be undone comes last and needs all the rest: a machine's removal, a file system that is made larger.
     """
@@ -170,6 +171,8 @@ def change_steps(
     steps += [
         StepSpec(f"file-system:{name}", "file-system", change, name, revocable, final=True) for name in grown
     ]
+    if end:
+        steps.append(StepSpec("end", "end", change, "", revocable, final=True))
     for name in removed:
         steps.append(StepSpec(f"off:{name}", "start", Verb.REMOVE, name, revocable))
         steps += [

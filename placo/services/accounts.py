@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -54,6 +55,13 @@ def refresh_roles() -> None:
             # Who owns the project no more is a member like any other, whom its owners may remove.
             former = Membership.objects.filter(platform__project=project, owner=True).exclude(uid__in=uids)
             former.update(owner=False)
+
+
+def remember_language(*, acting_user: User, language: str) -> None:
+    """The language in which somebody uses the portal; one that it does not have is ignored."""
+    if language in dict(settings.LANGUAGES) and acting_user.language != language:
+        acting_user.language = language
+        acting_user.save(update_fields=["language"])
 
 
 def directory_is_down(error: BaseException) -> bool:

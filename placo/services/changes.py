@@ -62,6 +62,7 @@ def steps_of(request: Request) -> tuple[saga.StepSpec, ...]:
         resized=d.resized,
         grown=d.grown,
         routes=old.endpoints != new.endpoints,
+        end=request.expires_on is not None,
     )
 
 

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from placo.domain import saga
 from placo.domain.lifecycle import PlatformState, RunKind, RunState
 from placo.platforms.models import Platform, Run, User
-from placo.services import access, runs
+from placo.services import access, renewal, runs
 from placo.services.errors import InvalidInput
 
 POWER_ACTIONS = {
@@ -25,6 +25,8 @@ def power_platform(*, acting_user: User, slug: str, action: str) -> Run:
     if kind is None:
         known = ", ".join(POWER_ACTIONS)
         raise InvalidInput({"action": [_("Unknown action. There are: %(known)s.") % {"known": known}]})
+    platform = Platform.objects.select_for_update(of=("self",)).select_related("project").get(pk=platform.pk)
+    renewal.require_time(platform, kind, acting_user)
     machines = [m.name for m in platform.plan.machines]
     return runs.start(platform, kind, saga.power_steps(kind, machines), acting_user=acting_user)
 

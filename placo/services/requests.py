@@ -19,7 +19,7 @@ from placo.domain.quota import Cost
 from placo.domain.saga import create_steps
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Machine, Membership, Platform, Project, Request, Run, User
-from placo.services import access, auditlog, changes, placement, quota, runs
+from placo.services import access, auditlog, changes, clock, placement, quota, runs
 from placo.services.errors import Conflict, Forbidden, InvalidInput
 from placo.services.validation import check_days, check_options, check_services, check_slug, check_text
 
@@ -265,8 +265,9 @@ def approve_request(
         Membership(platform=platform, uid=uid, name=names.get(uid, uid), owner=True, settled=True)
         for uid in plan.owners
     )
-    platform.expires_on = timezone.localdate() + timedelta(days=plan.days)
-    platform.save(update_fields=["expires_on"])
+    platform.term_from = clock.today()
+    platform.expires_on = platform.term_from + timedelta(days=plan.days)
+    platform.save(update_fields=["term_from", "expires_on"])
     steps = create_steps(plan.images)
     return runs.start(platform, RunKind.CREATE, steps, acting_user=acting_user, request=request)
 

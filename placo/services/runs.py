@@ -162,7 +162,7 @@ def _end(run: Run, outcome: RunState) -> None:
         waiting = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
         waiting.update(state=RunState.UNDONE.value, ended_at=timezone.now())  # nothing is left to decide
         platform.machines.update(state="gone", answer="")
-    platform.save(update_fields=["state", "ready_at", "subnet_index", "plan_data", "expires_on"])
+    platform.save(update_fields=["state", "ready_at", "subnet_index", "plan_data"])
 
 
 def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> None:
@@ -171,7 +171,6 @@ def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> 
     if outcome is RunState.DONE:
         quota.commit(request, new.cost)
         platform.plan_data = new.as_json()
-        platform.expires_on = request.expires_on or platform.expires_on
     else:
         quota.give_up(request)
     platform.machines.exclude(name__in=[m.name for m in platform.plan.machines]).delete()

@@ -16,12 +16,11 @@ from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestSta
 from placo.domain.plan import Plan, PlannedEndpoint, cost_of
 from placo.domain.quota import Cost
 from placo.platforms.models import Host, LedgerEntry, Platform, Project, Request, Run, User
-from placo.services import access, changes, drift, quota, requests
+from placo.services import access, changes, clock, drift, expiry, notices, quota, renewal, requests
 from placo.services import hosts as hosts_service
 
 ACTIVE = [state.value for state in ACTIVE_RUNS]
 OVER = [state.value for state in ENDED]
-EXPIRY_WARNING = timedelta(days=30)
 NEWS = timedelta(days=7)
 """For how long a refusal or a failure is shown to the people it concerns."""
 
@@ -103,10 +102,21 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Need:
-    """Something that waits for the person who looks. `kind`: request, stuck, host, drift (how many), template, rejected, failed, expiring."""
+    """Something that waits for the person who looks.
+
+    `kind`: request, stuck, host, drift (how many), template, rejected, failed, expiring, notice.
+    """
 
     kind: str
     item: Any
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A platform that somebody has to decide about, because its end has come or comes near."""
+
+    platform: Platform
+    end: renewal.End
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,7 @@ class PlatformCard:
 
     platform: Platform
     managed: bool
+    end: renewal.End | None
     addresses: tuple[Address, ...]
     services: tuple[Text, ...]
     answering: int
@@ -180,8 +191,20 @@ def _needs(user: User) -> list[Need]:
             ended_at__gte=now - NEWS,
         )
         needs += [Need("failed", run) for run in failed.select_related("platform")]
-    soon = managed.exclude(state__in=OVER).filter(expires_on__lte=timezone.localdate() + EXPIRY_WARNING)
-    return needs + [Need("expiring", platform) for platform in soon]
+    ending = _ending(user, managed)
+    needs += [Need("expiring", item) for item in ending]
+    told = notices.unread(user).exclude(platform__in=[item.platform.pk for item in ending])
+    return needs + [Need("notice", notice) for notice in told]
+
+
+def _ending(user: User, managed: QuerySet[Platform]) -> list[Ending]:
+    """Platforms that end soon or are over, the most urgent first; for administrators, where it is they who renew."""
+    if user.is_administrator and renewal.by_oneself(None):
+        return []
+    until = clock.today() + timedelta(days=expiry.rules().renewal)
+    rows = managed.exclude(state__in=OVER).filter(expires_on__lte=until).select_related("project")
+    ends = [(row, renewal.end_of(row, user, managed=True)) for row in rows.order_by("expires_on", "slug")]
+    return [Ending(row, end) for row, end in ends if end is not None]
 
 
 def platform_cards(platforms: QuerySet[Platform], *, acting_user: User) -> list[PlatformCard]:
@@ -201,6 +224,7 @@ def platform_cards(platforms: QuerySet[Platform], *, acting_user: User) -> list[
             PlatformCard(
                 platform=platform,
                 managed=platform.project_id in owned,
+                end=renewal.end_of(platform, acting_user, managed=platform.project_id in owned),
                 addresses=addresses_of(plan),
                 services=tuple(title_of(s) for s in plan.services),
                 answering=sum(machine.state == "answering" for machine in machines),

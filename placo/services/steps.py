@@ -15,8 +15,8 @@ from django.utils import timezone
 from placo import wiring
 from placo.domain.saga import Verb
 from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, NetworkSpec, Power
-from placo.platforms.models import Machine, Membership, Step
-from placo.services import cloning, seeds
+from placo.platforms.models import Machine, Membership, Platform, Step
+from placo.services import cloning, renewal, seeds
 from placo.services.work import Answer, Done, Guard, NotYet, Work
 
 SHUTDOWN_PATIENCE_S = 40
@@ -160,6 +160,16 @@ def _file_system_grown(work: Work) -> Answer:
     return Done()
 
 
+def _end_moved(work: Work) -> Answer:
+    run = work.step.run
+    with transaction.atomic():
+        platform = Platform.objects.select_for_update().get(pk=run.platform_id)
+        end = run.request.expires_on if run.request else None
+        if end is not None and platform.expires_on != end:
+            renewal.move_end(platform, end, acting_user=run.started_by, verb="platform.end")
+    return Done()
+
+
 def _suspend(work: Work) -> Answer:
     power = work.host.suspend_domain(work.machine.uuid)
     work.note("suspended" if power is Power.PAUSED else "stopped")
@@ -268,6 +278,7 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "start": (_started, _shut_down),
     "personalise": (cloning.personalise_up, _nothing),
     "suspend": (_suspend, _started),
+    "end": (_end_moved, _nothing),
     "size": (_sized, _nothing),
     "volume": (_volume_grown, _nothing),
     "file-system": (_file_system_grown, _nothing),

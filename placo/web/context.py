@@ -8,12 +8,13 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from placo.services import access, selectors
+from placo.platforms.models import User
+from placo.services import access, notices, selectors
 from placo.services import drift as drift_service
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
-    """Site name, the section that the page belongs to, how many requests wait, whether requests concern the person."""
+    """Site name, the section that the page belongs to, what waits for the person, whether requests concern them."""
     user = getattr(request, "user", None)
 
     def waiting() -> int:
@@ -28,6 +29,10 @@ def portal(request: HttpRequest) -> dict[str, Any]:
     def may_ask() -> bool:
         return bool(user is not None and user.is_authenticated and access.owned_projects(user).exists())
 
+    def unread() -> int:
+        known = user is not None and user.is_authenticated
+        return notices.unread(user).count() if known and isinstance(user, User) else 0
+
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     return {
@@ -36,4 +41,5 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         "waiting_requests": SimpleLazyObject(waiting),
         "waiting_drift": SimpleLazyObject(drift),
         "asks_for_platforms": SimpleLazyObject(may_ask),
+        "unread_notices": SimpleLazyObject(unread),
     }

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from placo.domain.lifecycle import RunKind, RunState
 from placo.platforms.models import Machine, Template
+from placo.services.expiry import SUBJECT as EXPIRY
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,16 @@ _DEEDS = {
     "run.retry": gettext_lazy("had the failed steps tried again"),
     "run.skip": gettext_lazy("skipped the failed steps"),
     "run.undo": gettext_lazy("had everything undone"),
+    "platform.renew": gettext_lazy("gave it more time"),
+    "platform.end": gettext_lazy("set another end date"),
     "member.add": gettext_lazy("added %(person)s"),
     "member.remove": gettext_lazy("removed %(person)s"),
 }
+
+
+def run_subject(run: Any) -> str:
+    """Whom or what a run is about, where its kind alone does not say it."""
+    return _("its end date has come") if run.subject == EXPIRY else str(run.subject)
 
 
 def deed(event: Any) -> str:

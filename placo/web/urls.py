@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from placo.web import live
-from placo.web.views import home, new, operations, people, platforms, requests, runs, session
+from placo.web.views import home, new, notices, operations, people, platforms, requests, runs, session
 
 app_name = "web"
 urlpatterns = [
@@ -22,12 +22,17 @@ urlpatterns = [
     path("platforms/<slug:slug>/activity/", platforms.activity, name="platform-activity"),
     path("platforms/<slug:slug>/settings/", platforms.settings, name="platform-settings"),
     path("platforms/<slug:slug>/retire/", platforms.retire, name="platform-retire"),
+    path("platforms/<slug:slug>/renew/", platforms.renew, name="platform-renew"),
+    path("platforms/<slug:slug>/end/", platforms.end, name="platform-end"),
     path("platforms/<slug:slug>/machines/<slug:name>/", platforms.machine, name="platform-machine"),
     path("platforms/<slug:slug>/people/", people.people, name="platform-people"),
     path("platforms/<slug:slug>/people/rows/", people.rows, name="platform-people-rows"),
     path("platforms/<slug:slug>/people/search/", people.search, name="platform-people-search"),
     path("platforms/<slug:slug>/people/add/", people.add, name="platform-people-add"),
     path("platforms/<slug:slug>/people/remove/", people.remove, name="platform-people-remove"),
+    path("notices/", notices.index, name="notices"),
+    path("notices/read/", notices.read_all, name="notices-read-all"),
+    path("notices/<int:notice_id>/read/", notices.read, name="notices-read"),
     path("requests/", requests.index, name="requests"),
     path("requests/<int:request_id>/", requests.detail, name="requests-detail"),
     path("requests/<int:request_id>/approve/", requests.approve, name="requests-approve"),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import translation
+from django.utils import timezone, translation
 
 from placo import wiring
+from placo.config import Expiry, Mail
 from placo.platforms.models import Project, Template, User
+from placo.services import clock as portal_clock
 from tests import factories
 from tests.fakes import World, make_world
 
@@ -57,6 +60,48 @@ def warm(world: World, optics: Project) -> World:
     assert set(Template.objects.values_list("state", flat=True)) == {Template.READY}
     assert Template.objects.count() == len(wiring.catalogue().machines) * 2
     return world
+
+
+class Clock:
+    """The portal's clock, in the hands of a test. It stands on the day on which the test begins."""
+
+    def __init__(self) -> None:
+        self.time = timezone.now()
+        self.first = timezone.localdate(self.time)
+
+    def forward(self, days: int = 0, **more: int) -> date:
+        """Let time pass; the date after that."""
+        self.time += timedelta(days=days, **more)
+        return self.today
+
+    def go_to(self, day: date) -> None:
+        """Let time pass until noon of that day."""
+        self.time = datetime.combine(day, time(12), tzinfo=timezone.get_current_timezone())
+
+    @property
+    def today(self) -> date:
+        return timezone.localdate(self.time)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that the test moves; everything that happens because of a date goes by it."""
+    moved = Clock()
+    monkeypatch.setattr(portal_clock, "source", lambda: moved.time)
+    return moved
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`configured(expiry={...}, mail={...})`: the site's configuration with these sections."""
+    site = wiring.site()
+
+    def made(**sections: dict[str, Any]) -> None:
+        kinds = {"expiry": Expiry, "mail": Mail}
+        changed = replace(site, **{name: kinds[name](**values) for name, values in sections.items()})
+        monkeypatch.setattr(wiring, "site", lambda: changed)
+
+    return made
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -13,9 +14,11 @@ from django.db import close_old_connections
 
 from placo.cli import follow
 from placo.platforms.models import Platform, Project, User
-from placo.services import accounts, reconcile
+from placo.services import accounts, expiry, reconcile
+from tests import factories
 from tests.command import Command
 from tests.fakes import World
+from tests.integration.conftest import Clock
 
 
 @pytest.fixture
@@ -112,6 +115,31 @@ def test_the_main_job(
         assert owner("platform", "alpha", "--json").json["state"] == state
     assert owner("retire", "alpha", "--follow", typed="alpha\n").status == 0
     assert world.audit("alpha") == []
+
+
+def test_more_time(
+    placo: Callable[[User], Command], clock: Clock, world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    factories.ready_platform(world, emmy, admin)
+    owner = placo(emmy)
+    assert "too early" in owner("renew", "alpha").err
+    clock.forward(80)
+    expiry.attend()
+    [notice] = owner("notices", "--unread", "--json").json
+    assert notice["title"] in owner("notices").out
+    assert "renew it" in owner("read", str(notice["id"])).out
+    assert owner("notices", "--unread", "--json").json == []
+    end, until = clock.first + timedelta(days=90), clock.first + timedelta(days=180)
+    shown = owner("platform", "alpha").out
+    assert f"{end}, data kept until {end + timedelta(days=30)}, can be renewed to {until}" in shown
+    renewed = owner("renew", "alpha")
+    assert (
+        renewed.out.strip() == f"alpha ends on {until}; its data are kept until {until + timedelta(days=30)}."
+    )
+    assert owner("renew", "alpha").status == 1
+    assert owner("end", "alpha", "2099-01-01").status == 1
+    assert "alpha ends on 2099-01-01" in placo(admin)("end", "alpha", "2099-01-01").out
+    assert "2099-01-01" in owner("platforms").out
 
 
 def test_bad_input_is_told_at_the_field(

@@ -67,7 +67,14 @@ def _change(**wish: Any) -> Callable[[User, User], Run]:
 
 
 def _change_saga(wish: dict[str, Any], *services: str, warm: bool = False, **steps_of: Any) -> Saga:
-    nothing: dict[str, Any] = {"added": {}, "removed": (), "resized": (), "grown": (), "routes": False}
+    nothing: dict[str, Any] = {
+        "added": {},
+        "removed": (),
+        "resized": (),
+        "grown": (),
+        "routes": False,
+        "end": False,
+    }
     listed = saga.change_steps(**{**nothing, **steps_of})
     return Saga(RunKind.CHANGE, listed, _change(**wish), ("create",), warm, services or ("web",))
 
@@ -100,7 +107,7 @@ SAGAS = {
     "fewer-services": _change_saga({"services": ["web"]}, "web", "svn", removed=["svn"], routes=True),
     "more-memory": _change_saga({"sizes": {"www": {"memory_mib": 1024, "vcpus": 2}}}, resized=["www"]),
     "more-disk": _change_saga({"sizes": {"www": {"data_volume_gib": 20}}}, grown=["www"]),
-    "longer": _change_saga({"expires_on": timezone.localdate() + timedelta(days=200)}),
+    "longer": _change_saga({"expires_on": timezone.localdate() + timedelta(days=200)}, end=True),
     "add": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _add, ("create",)),
     "remove": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _remove, ("create", "add")),
 }

@@ -5,14 +5,16 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from datetime import date, timedelta
 from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from placo.platforms.models import AuditEvent, Drift, Platform, Project, Request, Run, User
-from placo.services import members, reconcile
+from placo.platforms.models import AuditEvent, Drift, Notice, Platform, Project, Request, Run, User
+from placo.services import members, notices, reconcile
 from placo.web.urls import urlpatterns
 from tests import factories
 from tests.fakes import World
@@ -42,6 +44,7 @@ READ = {
     "platform-people-search": MANAGED,
     "platform-activity": MANAGED,
     "platform-settings": MANAGED,
+    "notices": PERSONAL,
     "requests": PERSONAL,
     "requests-detail": REQUESTED,
     "run": REQUESTED,
@@ -60,6 +63,10 @@ DECIDE = VISIBLE | {"member": 404, "owner": 403, "admin": DONE}
 WRITE = {
     "platform-power": CHANGE,
     "platform-retire": CHANGE,
+    "platform-renew": CHANGE,
+    "platform-end": CHANGE | {"owner": 403},
+    "notices-read": VISIBLE | {"member": 404, "owner": DONE, "admin": 404},
+    "notices-read-all": dict.fromkeys(ROLES, DONE),
     "platform-people-add": CHANGE,
     "platform-people-remove": CHANGE,
     "requests-approve": DECIDE,
@@ -84,6 +91,7 @@ class Site:
     platform: Platform
     waiting: Request
     run: Run
+    notice: Notice
 
     def address(self, name: str) -> str:
         """The address of a page about them."""
@@ -93,9 +101,14 @@ class Site:
             values |= {"name": "h1", "choice": "off"}
         if "drift_id" in pattern.pattern.converters:
             values |= {"drift_id": str(Drift.objects.get().pk)}
+        values |= {"notice_id": str(self.notice.pk)}
         values |= {"request_id": str(self.waiting.pk), "run_id": str(self.run.pk)}
         query = "?project=optics" if name == "new-cost" else ""
         return reverse(f"web:{name}", kwargs={key: values[key] for key in pattern.pattern.converters}) + query
+
+    def platform_ends(self) -> date | None:
+        """Its end date as it stands."""
+        return Platform.objects.get(pk=self.platform.pk).expires_on
 
     def client(self, role: str) -> Client:
         """Somebody's browser."""
@@ -115,6 +128,9 @@ def site(world: World, optics: Project, emmy: User, sofia: User, admin: User) ->
     world.edge.remove_site("alpha", str(platform.uuid))
     reconcile.reconcile()
     Drift.objects.filter(what="certificate").delete()
+    soon = timezone.localdate() + timedelta(days=20)
+    Platform.objects.filter(pk=platform.pk).update(expires_on=soon)
+    [notice] = notices.write(platform, Notice.EXPIRING, ends_on=soon, removed_on=soon)
     waiting = factories.submit(emmy, slug="beta", services=["web"])
     users = {
         "nobody": None,
@@ -124,7 +140,7 @@ def site(world: World, optics: Project, emmy: User, sofia: User, admin: User) ->
         "owner": emmy,
         "admin": admin,
     }
-    return Site(users, platform, waiting, Run.objects.get(platform=platform, kind="create"))
+    return Site(users, platform, waiting, Run.objects.get(platform=platform, kind="create"), notice)
 
 
 def test_every_address_is_in_these_tables() -> None:
@@ -146,6 +162,7 @@ def test_changes(site: Site, name: str) -> None:
             "confirm": "alpha",
             "uid": "evariste" if name.endswith("remove") else "ada",
             "comment": "Because.",
+            "expires_on": "2099-12-31" if name == "platform-end" else str(site.platform_ends()),
         }
         if name == "requests-approve":
             data["plan_hash"] = site.waiting.plan_hash
@@ -156,7 +173,8 @@ def test_changes(site: Site, name: str) -> None:
         if role == "nobody" and name != "logout":
             assert answer["Location"].startswith("/login/")
         if WRITE[name][role] == DONE and name != "logout" and role != "nobody":
-            assert AuditEvent.objects.count() > before or name == "platform-people-add"
+            unaudited = ("platform-people-add", "notices-read", "notices-read-all")
+            assert AuditEvent.objects.count() > before or name in unaudited
             if role == "owner":
                 break  # an administrator could not do it a second time
 

@@ -1,6 +1,7 @@
 """PLACO's tables. Only `placo.services` writes them."""
 
 from placo.platforms.models.drift import Drift
+from placo.platforms.models.notices import Notice, Reminder
 from placo.platforms.models.people import ApiToken, AuditEvent, Project, ProjectOwner, User
 from placo.platforms.models.platforms import (
     Host,
@@ -22,9 +23,11 @@ __all__ = [
     "LedgerEntry",
     "Machine",
     "Membership",
+    "Notice",
     "Platform",
     "Project",
     "ProjectOwner",
+    "Reminder",
     "Request",
     "Run",
     "Step",

@@ -16,6 +16,9 @@ class User(AbstractUser):
     is_break_glass = models.BooleanField(
         default=False, help_text=_("local account, works without the directory")
     )
+    language = models.CharField(
+        max_length=8, blank=True, help_text=_("the language in which the person used the portal last")
+    )
 
     @property
     def display_name(self) -> str:

@@ -58,7 +58,11 @@ class Host(models.Model):
 
 
 class Platform(models.Model):
-    """A platform from its request to long after its end. `plan` is the frozen plan it was made from."""
+    """A platform from its request to long after its end. `plan` is the frozen plan it was made from.
+
+    It is granted from `term_from` until `expires_on`. `removed_on` is promised once it stands still beyond that. `start_again`:
+    it was renewed while its end had it stopped, or stopping, and is started as soon as that is possible.
+    """
 
     uuid = models.UUIDField(unique=True)
     slug = models.CharField(max_length=32)
@@ -72,7 +76,10 @@ class Platform(models.Model):
     subnet_index = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True)
+    term_from = models.DateField(null=True)
     expires_on = models.DateField(null=True)
+    removed_on = models.DateField(null=True)
+    start_again = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["slug", "-id"]
@@ -83,6 +90,14 @@ class Platform(models.Model):
                 name="one_living_platform_per_slug",
             ),
             models.UniqueConstraint(fields=["subnet_index"], name="one_platform_per_subnet"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["expires_on"],
+                condition=~Q(state__in=[s.value for s in sorted(ENDED)]),
+                name="living_platforms_by_end",
+            ),
+            models.Index(fields=["id"], condition=Q(start_again=True), name="platforms_to_start_again"),
         ]
 
     def __str__(self) -> str:

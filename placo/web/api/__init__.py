@@ -11,6 +11,7 @@ from placo.web.api import (
     doctor,
     drift,
     hosts,
+    notices,
     platforms,
     problems,
     projects,
@@ -48,6 +49,7 @@ api.add_router("", runs.router, tags=["runs"])
 api.add_router("", hosts.router, tags=["hosts"])
 api.add_router("", drift.router, tags=["drift"])
 api.add_router("", doctor.router, tags=["doctor"])
+api.add_router("", notices.router, tags=["notices"])
 
 rest = Router()
 

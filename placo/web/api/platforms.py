@@ -11,11 +11,19 @@ from pydantic import Field
 
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind
 from placo.platforms.models import Membership, Platform, Run
-from placo.services import access, members, platforms
+from placo.services import access, members, platforms, renewal
 from placo.web.api.auth import Caller
 from placo.web.api.pages import Page, page_of
 from placo.web.api.schemas import Problem, RunStarted
-from placo.web.api.schemas_flow import MemberOut, PlatformOut, member_out, platform_out, with_run
+from placo.web.api.schemas_flow import (
+    EndIn,
+    MemberOut,
+    PlatformOut,
+    RenewIn,
+    member_out,
+    platform_out,
+    with_run,
+)
 
 router = Router()
 ERRORS = {401: Problem, 403: Problem, 404: Problem, 409: Problem, 422: Problem}
@@ -44,17 +52,41 @@ def list_platforms(
         rows = rows.filter(project__in=access.projects_named(request.auth, filters.project))
     owned = set(access.owned_projects(request.auth).values_list("pk", flat=True))
     found = page_of(with_run(Platform.objects.filter(pk__in=rows.values("pk"))), filters, response)
-    details = request.auth.is_administrator
-    return [platform_out(p, managed=p.project_id in owned, details=details) for p in found]
+    return [platform_out(p, request.auth, managed=p.project_id in owned) for p in found]
 
 
 @router.get("/platforms/{slug}", response={200: PlatformOut, **ERRORS}, summary="One platform")
 def show_platform(request: Caller, slug: str) -> PlatformOut:
     """The living platform of that name, else the last one that had it."""
-    found = access.get_platform(request.auth, slug)
+    return _shown(request, access.get_platform(request.auth, slug))
+
+
+def _shown(request: Caller, found: Platform) -> PlatformOut:
     platform = with_run(Platform.objects.filter(pk=found.pk)).get()
-    managed = access.manages(request.auth, platform)
-    return platform_out(platform, managed=managed, details=request.auth.is_administrator)
+    return platform_out(platform, request.auth, managed=access.manages(request.auth, platform))
+
+
+@router.post(
+    "/platforms/{slug}/renew", response={200: PlatformOut, **ERRORS}, summary="More time for a platform"
+)
+def renew_platform(request: Caller, slug: str, body: RenewIn | None = None) -> PlatformOut:
+    """Extends it by the days that it was first asked for, from some days before its end until it is removed (`renews_to`).
+
+    Starts it again if its end had stopped it. With `expires_on`, the end date that you know, a second call does nothing.
+    """
+    seen = body.expires_on if body else None
+    return _shown(request, renewal.renew_platform(acting_user=request.auth, slug=slug, seen=seen))
+
+
+@router.put(
+    "/platforms/{slug}/end",
+    response={200: PlatformOut, **ERRORS},
+    summary="Set the end date (administrators)",
+)
+def set_end(request: Caller, slug: str, body: EndIn) -> PlatformOut:
+    """Any date from today on. Starts the platform again if its end had stopped it."""
+    found = renewal.set_end(acting_user=request.auth, slug=slug, expires_on=body.expires_on)
+    return _shown(request, found)
 
 
 @router.delete(

@@ -13,6 +13,7 @@ from placo.domain.catalogue import Text
 from placo.domain.lifecycle import RunKind
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Machine, Membership, Platform, Request, Run, Step, User
+from placo.services import renewal
 from placo.web.api.schemas import In, Out, say
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -149,7 +150,11 @@ class EndpointOut(Out):
 
 
 class PlatformOut(Out):
-    """A platform. `run_id` is its latest life-cycle run, for those who manage it."""
+    """A platform. `run_id` is its latest life-cycle run, for those who manage it.
+
+    On `expires_on` it is stopped (`over`), on `removed_on` removed for good; `renews_to` is the end date that a renewal by you
+    would give it now, null where there is none.
+    """
 
     slug: str = Field(examples=["alpha"])
     title: str
@@ -161,9 +166,22 @@ class PlatformOut(Out):
     standby_host: str | None
     created_at: datetime
     expires_on: date | None
+    over: bool
+    removed_on: date | None
+    renews_to: date | None
     run_id: int | None
     machines: list[MachineOut]
     endpoints: list[EndpointOut]
+
+
+class RenewIn(In):
+    expires_on: date | None = Field(
+        None, description="The end date that you know: if it is another one by now, nothing is done."
+    )
+
+
+class EndIn(In):
+    expires_on: date = Field(description="A date from today on.", examples=["2027-03-31"])
 
 
 def with_run(platforms: QuerySet[Platform]) -> QuerySet[Platform]:
@@ -174,9 +192,10 @@ def with_run(platforms: QuerySet[Platform]) -> QuerySet[Platform]:
     )
 
 
-def platform_out(platform: Platform, *, managed: bool, details: bool = False) -> PlatformOut:
-    """`platform` comes from `with_run`; who does not manage it is not told its run; `details` are for administrators."""
-    plan = platform.plan
+def platform_out(platform: Platform, user: User, *, managed: bool) -> PlatformOut:
+    """For `user`. `platform` comes from `with_run`; who does not manage it is not told its run."""
+    plan, details = platform.plan, user.is_administrator
+    end = renewal.end_of(platform, user, managed=managed)
     rows = {machine.name: machine for machine in platform.machines.all()}
     return PlatformOut(
         slug=platform.slug,
@@ -189,6 +208,9 @@ def platform_out(platform: Platform, *, managed: bool, details: bool = False) ->
         standby_host=None,
         created_at=platform.created_at,
         expires_on=platform.expires_on,
+        over=end is not None and end.over,
+        removed_on=end.removed_on if end else None,
+        renews_to=end.renews_to if end else None,
         run_id=getattr(platform, "latest_run", None) if managed else None,
         machines=[
             _machine_out(m, rows.get(m.name), platform.host.name, details=details) for m in plan.machines

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
+from placo.services import expiry, notice_words
 from placo.web import drift_words, icons, phrases, step_words
 from placo.web.tables import Table
 
@@ -239,6 +240,24 @@ def duration(step: Any) -> str:
 def run_duration(run: Any) -> str:
     """How long a run took; how long it has been going on."""
     return seconds(((run.ended_at or timezone.now()) - run.created_at).total_seconds())
+
+
+@register.filter
+def run_subject(run: Any) -> str:
+    """Whom or what a run is about."""
+    return phrases.run_subject(run)
+
+
+@register.filter
+def over(platform: Any) -> bool:
+    """Whether a platform's end date has come."""
+    return expiry.is_over(platform)
+
+
+@register.filter
+def headline(notice: Any) -> str:
+    """A notice in one line."""
+    return notice_words.headline(notice)
 
 
 @register.simple_tag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from placo.services import access, selectors
+from placo.services import access, expiry, renewal, selectors
 from placo.web.http import screen, user_of
 
 
@@ -32,4 +32,11 @@ def account(request: HttpRequest) -> HttpResponse:
 @screen()
 def help_page(request: HttpRequest) -> HttpResponse:
     """What things are called and how they work, and each service's own help."""
-    return render(request, "web/help.html", {"cards": selectors.service_cards()})
+    rules = expiry.rules()
+    context = {
+        "cards": selectors.service_cards(),
+        "rules": rules,
+        "reminders": ", ".join(str(days) for days in sorted(rules.reminders, reverse=True)),
+        "by_oneself": renewal.by_oneself(None),
+    }
+    return render(request, "web/help.html", context)

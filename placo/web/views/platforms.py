@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import formats
+from django.utils.translation import gettext as _
 
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
 from placo.platforms.models import Platform
-from placo.services import access, pictures, platforms, selectors
+from placo.services import access, pictures, platforms, renewal, selectors
 from placo.services.errors import Conflict, InvalidInput
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Table
+
+NOT_AFTER_THE_END = {kind.value for kind in renewal.RUNNING_ON}
 
 
 def _possible(platform: Platform) -> set[str]:
@@ -25,11 +30,13 @@ def picture(request: HttpRequest, slug: str) -> HttpResponse:
     view = pictures.picture(acting_user=user_of(request), slug=slug)
     if view.platform.state == PlatformState.REQUESTED.value:
         return redirect("web:requests-detail", view.platform.request.pk)
+    end = renewal.end_of(view.platform, user_of(request), managed=view.managed)
     context = {
         "view": view,
         "platform": view.platform,
         "managed": view.managed,
-        "possible": _possible(view.platform),
+        "end": end,
+        "possible": _possible(view.platform) - (NOT_AFTER_THE_END if end and end.over else set()),
     }
     return render(request, "web/platform.html", context)
 
@@ -73,6 +80,7 @@ def _settings(
         "plan": platform.plan,
         "services": [selectors.title_of(service) for service in platform.plan.services],
         "members": platform.memberships.filter(wanted=True).count(),
+        "end": renewal.end_of(platform, user_of(request), managed=True),
         "can_retire": RunKind.RETIRE.value in _possible(platform),
         **extra,
     }
@@ -83,6 +91,34 @@ def _settings(
 def settings(request: HttpRequest, slug: str) -> HttpResponse:
     """What was chosen, and the end of the platform."""
     return _settings(request, access.get_managed_platform(user_of(request), slug))
+
+
+def _said(request: HttpRequest, platform: Platform) -> HttpResponse:
+    """Back to the platform, with its new end date in words."""
+    values = {"slug": platform.slug, "date": formats.date_format(platform.expires_on or "")}
+    messages.success(request, _("%(slug)s now ends on %(date)s.") % values)
+    return redirect("web:platform", platform.slug)
+
+
+@screen("POST")
+def renew(request: HttpRequest, slug: str) -> HttpResponse:
+    """More time with one click; a second one, which saw the same end date, does nothing."""
+    seen = request.POST.get("expires_on") or None
+    return _said(request, renewal.renew_platform(acting_user=user_of(request), slug=slug, seen=seen))
+
+
+@screen("POST")
+def end(request: HttpRequest, slug: str) -> HttpResponse:
+    """Any end date, for administrators."""
+    user, typed = user_of(request), request.POST.get("expires_on", "")
+    try:
+        platform = renewal.set_end(acting_user=user, slug=slug, expires_on=typed)
+    except InvalidInput as error:
+        platform = access.get_managed_platform(user, slug)
+        return _settings(
+            request, platform, status=error.status, errors=flat_errors(error.errors), typed_end=typed
+        )
+    return _said(request, platform)
 
 
 @screen("POST")

@@ -7,9 +7,14 @@ from typing import Any
 from django.contrib.auth.forms import AuthenticationForm, UsernameField
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+from django.views import i18n
 
+from placo.platforms.models import User
+from placo.services import accounts
 from placo.services.errors import DirectoryDown
+from placo.web.http import user_of
 
 
 class LoginForm(AuthenticationForm):
@@ -43,6 +48,22 @@ class Login(LoginView):
         if response.status_code == 200:
             response.status_code = 422
         return response
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        response = super().form_valid(form)
+        user = user_of(self.request)
+        if not user.language:
+            accounts.remember_language(acting_user=user, language=get_language() or "")
+        return response
+
+
+def set_language(request: HttpRequest) -> HttpResponse:
+    """Django's, and the choice of somebody who is logged in is kept: mails come in that language."""
+    response = i18n.set_language(request)
+    user = request.user
+    if request.method == "POST" and isinstance(user, User):
+        accounts.remember_language(acting_user=user, language=request.POST.get("language", ""))
+    return response
 
 
 class Logout(LogoutView):

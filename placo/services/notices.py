@@ -1,0 +1,75 @@
+"""What people are told of their platforms: writing it, reading it in the portal. Mails: services/post.py."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from placo import wiring
+from placo.platforms.models import Notice, Platform, User
+from placo.services import access, clock
+from placo.services.errors import NotFound
+
+
+def recipients(platform: Platform) -> list[str]:
+    """The uids of those who are told: the owners of the project; administrators where it has none."""
+    owners = sorted(platform.project.owners.values_list("uid", flat=True))
+    if owners:
+        return owners
+    administrators = User.objects.filter(is_administrator=True, is_active=True, is_break_glass=False)
+    return sorted(administrators.values_list("username", flat=True))
+
+
+def write(platform: Platform, kind: str, *, ends_on: date, removed_on: date) -> list[Notice]:
+    """Tell everybody concerned, in the caller's transaction; what they were told before of the same platform is read by that."""
+    now = clock.now()
+    due = now if wiring.site().mail is not None else None
+    Notice.objects.filter(platform=platform, read_at=None).update(read_at=now)
+    return Notice.objects.bulk_create(
+        Notice(
+            uid=uid,
+            platform=platform,
+            kind=kind,
+            ends_on=ends_on,
+            removed_on=removed_on,
+            at=now,
+            mail_due_at=due,
+        )
+        for uid in recipients(platform)
+    )
+
+
+def settle(platform: Platform) -> None:
+    """The platform was given another end date: nothing that was said about the old one needs anybody any more."""
+    Notice.objects.filter(platform=platform, read_at=None).update(read_at=clock.now())
+
+
+def of(user: User) -> QuerySet[Notice]:
+    """What somebody was told about platforms that they may still see, latest first."""
+    visible = access.visible_platforms(user).values("pk")
+    return Notice.objects.filter(uid=user.username, platform__in=visible).select_related("platform__project")
+
+
+def unread(user: User) -> QuerySet[Notice]:
+    """What somebody was told and has not read."""
+    return of(user).filter(read_at=None)
+
+
+@transaction.atomic
+def mark_read(*, acting_user: User, notice_id: int) -> Notice:
+    """The person has read it; twice is harmless. NotFound for what others were told."""
+    notice = of(acting_user).filter(pk=notice_id).select_for_update(of=("self",)).first()
+    if notice is None:
+        raise NotFound
+    if notice.read_at is None:
+        notice.read_at = clock.now()
+        notice.save(update_fields=["read_at"])
+    return notice
+
+
+@transaction.atomic
+def mark_all_read(*, acting_user: User) -> int:
+    """The person has read everything; how many notices that were."""
+    return Notice.objects.filter(uid=acting_user.username, read_at=None).update(read_at=clock.now())
