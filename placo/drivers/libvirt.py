@@ -415,8 +415,11 @@ class LibvirtHypervisor:
 
     @_guarded
     def grow_file_system(self, uuid: str) -> bool:
+        domain = self._domain(uuid)
+        if not domain.isActive():
+            return False
         try:
-            self._agent(self._domain(uuid)).run(*_GROW, timeout_s=_GROW_TIMEOUT_S)
+            self._agent(domain).run(*_GROW, timeout_s=_GROW_TIMEOUT_S)
         except AgentMissing:
             return False
         return True
