@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from ninja import NinjaAPI, Router
 
 from placo.services.errors import NotFound
-from placo.web.api import catalogue, hosts, platforms, problems, projects, requests, runs, tokens
+from placo.web.api import catalogue, changes, hosts, platforms, problems, projects, requests, runs, tokens
 from placo.web.api.auth import AUTH
 
 DESCRIPTION = """
@@ -33,6 +33,7 @@ api.add_router("", catalogue.router, tags=["catalogue"])
 api.add_router("", projects.router, tags=["projects"])
 api.add_router("", requests.router, tags=["requests"])
 api.add_router("", platforms.router, tags=["platforms"])
+api.add_router("", changes.router, tags=["platforms"])
 api.add_router("", runs.router, tags=["runs"])
 api.add_router("", hosts.router, tags=["hosts"])
 
