@@ -30,7 +30,7 @@ from placo.domain.quota import Cost
 from placo.platforms.models import Platform, Project, Request, User
 from placo.services import access, auditlog, quota
 from placo.services.errors import Conflict, InvalidInput
-from placo.services.validation import check_options, check_services, check_text
+from placo.services.validation import check_into, check_options, check_services, check_text
 
 SIZES = ("memory_mib", "vcpus", "data_volume_gib")
 """What can be said about the size of a machine; what is not said stays."""
@@ -83,7 +83,9 @@ def submit_change(
     SIZES. Who removes a machine, with its data, says so by the platform's slug in `confirm`.
     """
     platform = access.get_managed_platform(acting_user, slug)
-    justification = check_text("justification", justification, limit=4000)
+    errors: dict[str, list[object]] = {}
+    with check_into(errors):
+        justification = check_text("justification", justification, limit=4000)
     try:
         with transaction.atomic():
             project = quota.lock(platform.project)
@@ -91,20 +93,16 @@ def submit_change(
                 Platform.objects.select_for_update().select_related("host", "project").get(pk=platform.pk)
             )
             _ready(platform)
-            end = _check_end(expires_on, platform, project)
-            plan = _new_plan(platform.plan, services, options or {}, sizes or {})
+            plan, end = platform.plan, None
+            with check_into(errors):
+                end = check_end(expires_on, platform, project)
+            with check_into(errors):
+                plan = new_plan(platform.plan, services, options or {}, sizes or {})
+                same_end = end is None and "expires_on" not in errors
+                _check_difference(platform, plan, confirm, same_end=same_end)
+            if errors:
+                raise InvalidInput(errors)
             changed = difference(platform.plan, plan)
-            if not changed and end is None:
-                raise InvalidInput({"services": [_("Nothing would change.")]})
-            if changed.removed and confirm != slug:
-                names = ", ".join(changed.removed)
-                message = _(
-                    "This removes %(machines)s with everything in it. Type the platform's name, %(slug)s, to confirm."
-                )
-                raise InvalidInput({"confirm": [message % {"machines": names, "slug": slug}]})
-            view = quota.view(project, plan.cost - platform.plan.cost)
-            if view.shortages:
-                raise InvalidInput({"services": view.problems()})
             request = Request.objects.create(
                 platform=platform,
                 kind=Request.CHANGE,
@@ -127,6 +125,25 @@ def submit_change(
     return request
 
 
+def _check_difference(platform: Platform, plan: Plan, confirm: str, *, same_end: bool) -> None:
+    """That something changes, that it fits the quota, and that who loses data has said so."""
+    errors: dict[str, list[object]] = {}
+    changed = difference(platform.plan, plan)
+    if same_end and not changed:
+        errors["services"] = [_("Nothing would change.")]
+    view = quota.view(platform.project, plan.cost - platform.plan.cost)
+    if view.shortages:
+        errors["services"] = view.problems()
+    if changed.removed and confirm != platform.slug:
+        message = _(
+            "This removes %(machines)s with everything in it. Type the platform's name, %(slug)s, to confirm."
+        )
+        names = ", ".join(changed.removed)
+        errors["confirm"] = [message % {"machines": names, "slug": platform.slug}]
+    if errors:
+        raise InvalidInput(errors)
+
+
 def _told(changed: Difference) -> dict[str, list[str]]:
     return {name: list(values) for name, values in vars(changed).items() if values}
 
@@ -140,7 +157,7 @@ def _ready(platform: Platform) -> None:
         )
 
 
-def _new_plan(
+def new_plan(
     old: Plan,
     services: Iterable[str] | None,
     options: Mapping[str, Mapping[str, Any]],
@@ -212,7 +229,7 @@ def _size_message(problem: str, machine: PlannedMachine, least: int) -> tuple[st
     }[problem]
 
 
-def _check_end(value: Any, platform: Platform, project: Project) -> date | None:
+def check_end(value: Any, platform: Platform, project: Project) -> date | None:
     if value in (None, ""):
         return None
     try:
@@ -245,7 +262,7 @@ def replan(request: Request, acting_user: User) -> Request:
     old = platform.plan
     _ready(platform)
     kept = {m.name for m in old.machines} & {m.name for m in wanted.machines}
-    plan = _new_plan(
+    plan = new_plan(
         old,
         wanted.services,
         {s: wanted.options[s] for s in wanted.services if s not in old.services},

@@ -21,7 +21,14 @@ from placo.drivers.ports import DriverError
 from placo.platforms.models import Machine, Membership, Platform, Project, Request, Run, User
 from placo.services import access, auditlog, changes, clock, placement, quota, runs
 from placo.services.errors import Conflict, Forbidden, InvalidInput
-from placo.services.validation import check_days, check_options, check_services, check_slug, check_text
+from placo.services.validation import (
+    check_days,
+    check_into,
+    check_options,
+    check_services,
+    check_slug,
+    check_text,
+)
 
 
 @dataclass(frozen=True)
@@ -130,23 +137,6 @@ def submit_request(
         if "one_living_platform_per_slug" in str(error):
             raise InvalidInput({"slug": [_("This name is taken. Choose another one.")]}) from None
         raise
-
-
-class check_into:  # noqa: N801 - reads as a verb at the call
-    """Collect the InvalidInput of a block into one mapping, so that a form shows every error at once."""
-
-    def __init__(self, errors: dict[str, list[object]]) -> None:
-        self.errors = errors
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, InvalidInput):
-            for field, messages in error.errors.items():
-                self.errors.setdefault(field, []).extend(messages)
-            return True
-        return False
 
 
 def _store(acting_user: User, project: Project, plan: Plan, index: int, justification: str) -> Request:

@@ -170,6 +170,9 @@ def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> 
     new = request.plan
     if outcome is RunState.DONE:
         quota.commit(request, new.cost)
+        if request.kind == Request.CHANGE:  # what the platform came from stays what was asked for
+            first = platform.requests.filter(kind=Request.CREATE, plan_data__isnull=True)
+            first.update(plan_data=platform.plan_data)
         platform.plan_data = new.as_json()
     else:
         quota.give_up(request)

@@ -17,6 +17,23 @@ from placo.platforms.models import Platform
 from placo.services.errors import InvalidInput
 
 
+class check_into:  # noqa: N801 - reads as a verb at the call
+    """Collect the InvalidInput of a block into one mapping, so that a form shows every error at once."""
+
+    def __init__(self, errors: dict[str, list[object]]) -> None:
+        self.errors = errors
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, InvalidInput):
+            for field, messages in error.errors.items():
+                self.errors.setdefault(field, []).extend(messages)
+            return True
+        return False
+
+
 def check_slug(slug: object) -> str:
     """A free, well-formed slug."""
     text = slug if isinstance(slug, str) else ""

@@ -75,23 +75,23 @@ class Draft:
         """What is wrong with one step."""
         found: dict[str, list[object]] = {}
         if step == 1:
-            with requests.check_into(found):
+            with validation.check_into(found):
                 validation.check_services(self.services)
             if not found:
                 view = requests.preview(acting_user=user, project_slug=project.slug, services=self.services)
                 if view.quota.shortages:
                     found["services"] = list(view.quota.problems())
         elif step == 2:
-            with requests.check_into(found):
+            with validation.check_into(found):
                 validation.check_options(self.all_services(), self.chosen_options())
         elif step == 3:
-            with requests.check_into(found):
+            with validation.check_into(found):
                 validation.check_slug(self.slug)
-            with requests.check_into(found):
+            with validation.check_into(found):
                 validation.check_days(self.days, project.max_days)
-            with requests.check_into(found):
+            with validation.check_into(found):
                 validation.check_text("justification", self.justification, limit=4000)
-            with requests.check_into(found):
+            with validation.check_into(found):
                 validation.check_text("title", self.title or self.slug or "-", limit=200)
         return found
 

@@ -8,6 +8,7 @@ from ninja import NinjaAPI, Router
 from placo.services.errors import NotFound
 from placo.web.api import (
     catalogue,
+    changes,
     doctor,
     drift,
     hosts,
@@ -45,6 +46,7 @@ api.add_router("", catalogue.router, tags=["catalogue"])
 api.add_router("", projects.router, tags=["projects"])
 api.add_router("", requests.router, tags=["requests"])
 api.add_router("", platforms.router, tags=["platforms"])
+api.add_router("", changes.router, tags=["platforms"])
 api.add_router("", runs.router, tags=["runs"])
 api.add_router("", hosts.router, tags=["hosts"])
 api.add_router("", drift.router, tags=["drift"])

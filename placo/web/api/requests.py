@@ -13,6 +13,7 @@ from pydantic import Field
 from placo.domain.lifecycle import RequestState
 from placo.platforms.models import Request
 from placo.services import access, requests
+from placo.services.change_views import change_views
 from placo.services.errors import InvalidInput
 from placo.web.api.auth import Caller
 from placo.web.api.pages import Page, page_of
@@ -77,7 +78,9 @@ def list_requests(
         rows = rows.filter(state=filters.state.value)
     if filters.project is not None:
         rows = rows.filter(platform__project__in=access.projects_named(request.auth, filters.project))
-    return [request_summary(row) for row in page_of(rows, filters, response)]
+    page = list(page_of(rows, filters, response))
+    views = change_views(page)
+    return [request_summary(row, views.get(row.pk)) for row in page]
 
 
 @router.get(
@@ -92,7 +95,7 @@ def show_request(request: Caller, request_id: int) -> RequestOut:
     "/requests/{int:request_id}/approve", response={200: RunStarted, **ERRORS}, summary="Approve a plan"
 )
 def approve_request(request: Caller, request_id: int, body: ApproveIn | None = None) -> RunStarted:
-    """Administrators. Starts the run that makes the platform; with `plan_hash`, only if the plan is still that one."""
+    """Administrators. Starts the run that makes or changes the platform; with `plan_hash`, only if the plan is still that one."""
     body = body or ApproveIn(plan_hash=None)
     run = requests.approve_request(
         acting_user=request.auth, request_id=request_id, plan_hash=body.plan_hash, comment=body.comment

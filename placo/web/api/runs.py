@@ -40,6 +40,6 @@ def skip_run(request: Caller, run_id: int) -> RunOut:
 
 @router.post("/runs/{int:run_id}/undo", response={200: RunOut, **ERRORS}, summary="Undo all that a run did")
 def undo_run(request: Caller, run_id: int) -> RunOut:
-    """For a stuck creation."""
+    """For a creation or change at any time before something is removed for good, for the others once they are stuck."""
     runs.undo_run(acting_user=request.auth, run_id=run_id)
     return show_run(request, run_id)

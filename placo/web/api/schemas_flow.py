@@ -14,7 +14,9 @@ from placo.domain.lifecycle import RunKind
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Machine, Membership, Platform, Request, Run, Step, User
 from placo.services import renewal
+from placo.services.change_views import ChangeView, change_view
 from placo.web.api.schemas import In, Out, say
+from placo.web.api.schemas_changes import ChangesOut, changes_out
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -48,15 +50,18 @@ class RejectIn(In):
 
 
 class RequestSummary(Out):
-    """A request without its plan."""
+    """A request without its plan. `services` are those that the platform has, or will have, by this request."""
 
     id: int
+    kind: str = Field(description="create, or change for one of a living platform")
     state: str = Field(description="submitted, approved, rejected or withdrawn")
     project: str
     slug: str
     title: str
     services: list[str]
     days: int
+    expires_on: date | None = Field(description="The new last day, where a change asks for one.")
+    changes: ChangesOut | None = Field(description="What is different afterwards; null for a new platform.")
     requester: str
     created_at: datetime
     decided_at: datetime | None
@@ -72,16 +77,19 @@ class RequestOut(RequestSummary):
     problems: list[str] = Field(default_factory=list)
 
 
-def _summary(request: Request) -> dict[str, Any]:
+def _summary(request: Request, view: ChangeView | None) -> dict[str, Any]:
     platform = request.platform
     return {
         "id": request.pk,
+        "kind": request.kind,
         "state": request.state,
         "project": platform.project.slug,
         "slug": platform.slug,
         "title": platform.title,
-        "services": list(platform.plan_data["services"]),
+        "services": list(request.plan.services),
         "days": request.days,
+        "expires_on": request.expires_on,
+        "changes": changes_out(view) if view else None,
         "requester": request.requester.username,
         "created_at": request.created_at,
         "decided_at": request.decided_at,
@@ -90,14 +98,15 @@ def _summary(request: Request) -> dict[str, Any]:
     }
 
 
-def request_summary(request: Request) -> RequestSummary:
-    return RequestSummary(**_summary(request))
+def request_summary(request: Request, view: ChangeView | None) -> RequestSummary:
+    """`view` is what a change changes: `change_views` has it for many at once."""
+    return RequestSummary(**_summary(request, view))
 
 
 def request_out(request: Request, problems: Iterable[str] = ()) -> RequestOut:
-    plan = {**request.platform.plan_data, "hash": request.plan_hash}
+    plan = {**request.plan.as_json(), "hash": request.plan_hash}
     return RequestOut(
-        **_summary(request),
+        **_summary(request, change_view(request)),
         justification=request.justification,
         plan=plan,
         problems=[str(p) for p in problems],

@@ -1,0 +1,99 @@
+"""What goes in and out of the API about changes of living platforms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from placo.domain.plan import Plan
+from placo.services.change_views import ChangeView
+from placo.web.api.schemas import In, Out
+
+Whole = Annotated[int, Field(strict=True)]
+
+
+class SizeIn(In):
+    """What a machine shall have; what is left out stays as it is."""
+
+    memory_mib: Whole | None = Field(
+        None, description="A multiple of 64; the machine is restarted for it.", examples=[1024]
+    )
+    vcpus: Whole | None = Field(None, description="Processors; the machine is restarted for it.")
+    data_volume_gib: Whole | None = Field(None, description="It can only grow, and does so while it runs.")
+
+
+class ChangeIn(In):
+    """What shall be different. What is left out stays as it is."""
+
+    services: list[str] | None = Field(
+        None, description="All services that the platform shall have.", examples=[["web", "svn"]]
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Of services that come new; those of the others stay."
+    )
+    sizes: dict[str, SizeIn] = Field(
+        default_factory=dict, description="Machine -> its size.", examples=[{"www": {"memory_mib": 1024}}]
+    )
+    expires_on: str | None = Field(None, description="The new last day.", examples=["2030-12-31"])
+    justification: str = Field(examples=["The site has grown"])
+    confirm: str = Field("", description="The platform's slug, where a machine and its data are removed.")
+
+
+class Amount(Out):
+    """A number before and after."""
+
+    before: int
+    after: int
+
+
+class Resized(Out):
+    """A machine that gets other memory or processors and is restarted for it."""
+
+    machine: str = Field(examples=["www"])
+    memory_mib: Amount
+    vcpus: Amount
+
+
+class Grown(Out):
+    """A machine whose data volume grows while it runs."""
+
+    machine: str = Field(examples=["www"])
+    data_volume_gib: Amount
+
+
+class ChangesOut(Out):
+    """What is different afterwards: services by id, machines by name. `removed` machines lose their data."""
+
+    services_added: list[str]
+    services_removed: list[str]
+    added: list[str]
+    removed: list[str]
+    resized: list[Resized]
+    grown: list[Grown]
+
+
+def _amount(old: Plan, new: Plan, machine: str, name: str) -> Amount:
+    return Amount(before=getattr(old.machine(machine), name), after=getattr(new.machine(machine), name))
+
+
+def changes_out(view: ChangeView) -> ChangesOut:
+    old, new, changed = view.old, view.new, view.changed
+    return ChangesOut(
+        services_added=list(changed.services_added),
+        services_removed=list(changed.services_removed),
+        added=list(changed.added),
+        removed=list(changed.removed),
+        resized=[
+            Resized(
+                machine=name,
+                memory_mib=_amount(old, new, name, "memory_mib"),
+                vcpus=_amount(old, new, name, "vcpus"),
+            )
+            for name in changed.resized
+        ],
+        grown=[
+            Grown(machine=name, data_volume_gib=_amount(old, new, name, "data_volume_gib"))
+            for name in changed.grown
+        ],
+    )
