@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from placo.cli import act, login, look, show
+from placo.cli import act, change, login, look, show
 from placo.cli.base import app
 from placo.cli.catalogue import catalogue_app
 from placo.cli.client import CommandError
 
-COMMANDS = (login, look, act)
+COMMANDS = (login, look, act, change)
 """The modules whose commands are part of `app`, in the order of the help."""
 
 app.add_typer(catalogue_app, name="catalogue")

@@ -42,6 +42,8 @@ READ = {
     "platform-people-search": MANAGED,
     "platform-activity": MANAGED,
     "platform-settings": MANAGED,
+    "platform-change": MANAGED,
+    "platform-change-preview": MANAGED,
     "requests": PERSONAL,
     "requests-detail": REQUESTED,
     "run": REQUESTED,

@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
 from placo.platforms.models import Platform
-from placo.services import access, pictures, platforms, selectors
+from placo.services import access, change_views, pictures, platforms, selectors
 from placo.services.errors import Conflict, InvalidInput
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Table
@@ -30,6 +30,7 @@ def picture(request: HttpRequest, slug: str) -> HttpResponse:
         "platform": view.platform,
         "managed": view.managed,
         "possible": _possible(view.platform),
+        "waiting": change_views.waiting_change(view.platform) if view.managed else None,
     }
     return render(request, "web/platform.html", context)
 
