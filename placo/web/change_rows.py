@@ -27,9 +27,9 @@ class Row:
     note: str = ""
 
 
-def change_rows(view: ChangeView) -> list[Row]:
+def change_rows(view: ChangeView, *, addresses: bool = True) -> list[Row]:
     """What a change changes: what is lost first, then services, machines, sizes, addresses and the end."""
-    rows = [*_services(view), *_machines(view), *_sizes(view), *_addresses(view)]
+    rows = [*_services(view), *_machines(view), *_sizes(view), *(_addresses(view) if addresses else ())]
     if view.ends is not None:
         before, after = view.ends
         rows.append(Row(_("Expires"), date_format(before) if before else "", date_format(after)))

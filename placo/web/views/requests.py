@@ -36,7 +36,7 @@ def index(request: HttpRequest) -> HttpResponse:
     )
     projects = access.owned_projects(user_of(request)).exists()
     shown = list(table.page.object_list)
-    changed = {number: change_rows(view) for number, view in change_views(shown).items()}
+    changed = {number: change_rows(view, addresses=False) for number, view in change_views(shown).items()}
     pairs = [(row, changed.get(row.pk)) for row in shown]
     return render(request, "web/requests.html", {"table": table, "rows": pairs, "may_ask": projects})
 
