@@ -23,7 +23,7 @@ def _value(kind: str | None, text: str) -> object:
     return text
 
 
-def _options(api: Portal, given: list[str]) -> dict[str, dict[str, object]]:
+def service_options(api: Portal, given: list[str]) -> dict[str, dict[str, object]]:
     """["svn.repository=main", "web.php=no"] -> {"svn": {"repository": "main"}, "web": {"php": False}}."""
     if not given:
         return {}
@@ -73,7 +73,7 @@ def request(
         justification=justification,
         title=title,
         hypervisor=hypervisor,
-        options=_options(api, option or []),
+        options=service_options(api, option or []),
     )
     present(found, json, show.request)
 
@@ -88,7 +88,7 @@ def approve(
     follow: Follow = False,
     json: Json = False,
 ) -> None:
-    """Approve a request: the platform is made at once (administrators)."""
+    """Approve a request: the platform is made or changed at once (administrators)."""
     api = portal()
     answer = api("POST", "requests", number, "approve", plan_hash=plan_hash, comment=comment)
     began(api, answer, f"Request {number} is approved", json=json, follow=follow)
@@ -277,5 +277,5 @@ def skip(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
 
 @app.command()
 def undo(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
-    """Undo everything that a stuck creation did."""
+    """Undo all that a run did: a creation or change at any time before something is removed, the others once stuck."""
     _decide(run_id, "undo", follow=follow, json=json)

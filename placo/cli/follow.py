@@ -54,9 +54,8 @@ def _conclude(run: dict[str, Any], *, json: bool) -> None:
         if not json:
             show.say(f"Run {run['id']} is done.")
     elif run["state"] == "undone":
-        raise CommandError(
-            f"run {run['id']} was refused and has been undone. {why}".strip(), "Nothing of it is left."
-        )
+        left = "Nothing of it is left." if run["kind"] == "create" else "Everything is as it was before."
+        raise CommandError(f"run {run['id']} has been undone. {why}".strip(), left)
     else:
         verbs = f"`placo retry {run['id']}`, `placo skip {run['id']}` or `placo undo {run['id']}`"
         raise CommandError(f"run {run['id']} is stuck. {why}".strip(), f"Put it right, then {verbs}.")

@@ -50,8 +50,7 @@ def requests(
     if number is not None:
         return present(portal()("GET", "requests", number), json, show.request)
     query = {"state": state, "project": project, "limit": limit, "offset": offset}
-    columns = ("id", "state", "slug", "project", "services", "days", "requester", "comment")
-    return present(portal()("GET", "requests", query=query), json, lambda f: show.rows("", columns, f))
+    return present(portal()("GET", "requests", query=query), json, show.requests)
 
 
 @app.command()

@@ -98,19 +98,53 @@ def problem(error: CommandError) -> None:
         console.print(f"what to do: {escape(error.remedy)}", soft_wrap=True)
 
 
+def changes(found: Mapping[str, Any]) -> list[dict[str, object]]:
+    """What a change of a platform changes: what, before, after."""
+    what: Mapping[str, Any] = found["changes"] or {}
+    lines: list[dict[str, object]] = []
+    for key, word in (("services", "service"), ("", "machine")):
+        prefix = f"{key}_" if key else ""
+        for name in what.get(f"{prefix}added", ()):
+            lines.append({"what": f"{word} {name}", "before": None, "after": "added"})
+        for name in what.get(f"{prefix}removed", ()):
+            gone = "removed" if key else "REMOVED WITH ITS DATA"
+            lines.append({"what": f"{word} {name}", "before": "there", "after": gone})
+    for size in (*what.get("resized", ()), *what.get("grown", ())):
+        for name, value in size.items():
+            if name != "machine" and value["before"] != value["after"]:
+                lines.append({"what": f"{size['machine']} {name}", **value})
+    if what and found["expires_on"]:
+        lines.append({"what": "expires on", "before": None, "after": found["expires_on"]})
+    return lines
+
+
+def requests(found: Iterable[Mapping[str, Any]]) -> None:
+    """Requests, one a line."""
+    columns = ("id", "kind", "state", "slug", "project", "what", "days", "requester", "comment")
+    lines = []
+    for one in found:
+        if one["kind"] == "create":
+            lines.append({**one, "what": one["services"]})
+            continue
+        what = [f"{c['what']}: {cell(c['before'])} -> {c['after']}" for c in changes(one)]
+        lines.append({**one, "what": what, "days": None})
+    rows("", columns, lines)
+
+
 def request(found: Mapping[str, Any]) -> None:
-    """A request and its plan."""
-    plan = found["plan"]
+    """A request, what it changes, and its plan."""
+    plan, change = found["plan"], found["kind"] != "create"
     facts(
         f"Request {found['id']}",
         {
+            "kind": found["kind"],
             "state": found["state"],
             "platform": f"{found['slug']} ({found['title']})",
             "project": found["project"],
             "requester": found["requester"],
             "justification": found["justification"],
             "services": found["services"],
-            "days": found["days"],
+            **({} if change else {"days": found["days"]}),
             "host": plan["host"],
             "costs": ", ".join(f"{amount} {name}" for name, amount in plan["cost"].items()),
             "plan": plan["hash"],
@@ -119,6 +153,8 @@ def request(found: Mapping[str, Any]) -> None:
             "no longer fits": found["problems"],
         },
     )
+    if change:
+        rows("What changes", ("what", "before", "after"), changes(found))
     rows(
         "",
         ("name", "address", "memory_mib", "vcpus", "system_disk_gib", "data_volume_gib", "image"),

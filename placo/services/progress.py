@@ -14,6 +14,7 @@ from placo.domain.catalogue import Text
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.platforms.models import JournalEntry, Machine, Run, Step, User
 from placo.services import access, runs
+from placo.services.change_views import change_view
 from placo.services.selectors import Address, addresses_of
 
 _BUSY = {StepState.RUNNING.value, StepState.WAITING.value}
@@ -124,7 +125,10 @@ def _now(steps: list[Step], unwinding: bool) -> tuple[Step, ...]:
 
 
 def _lanes(run: Run, steps: list[Step]) -> tuple[Lane, ...]:
-    plans = [run.platform.plan, *([run.request.plan] if run.request else [])]
+    plans = [run.platform.plan]
+    if run.request is not None:
+        change = change_view(run.request)
+        plans += [change.old, change.new] if change else [run.request.plan]
     titles = {m.name: Text(m.title_en, m.title_fr) for plan in plans for m in plan.machines}
     shared = [step for step in steps if step.target not in titles]
     lanes = [Lane("", None, tuple(shared))] if shared else []

@@ -16,7 +16,18 @@ from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestSta
 from placo.domain.plan import Plan, PlannedEndpoint, cost_of
 from placo.domain.quota import Cost
 from placo.platforms.models import Host, LedgerEntry, Platform, Project, Request, Run, User
-from placo.services import access, changes, clock, drift, expiry, notices, quota, renewal, requests
+from placo.services import (
+    access,
+    change_views,
+    changes,
+    clock,
+    drift,
+    expiry,
+    notices,
+    quota,
+    renewal,
+    requests,
+)
 from placo.services import hosts as hosts_service
 
 ACTIVE = [state.value for state in ACTIVE_RUNS]
@@ -186,7 +197,7 @@ def _needs(user: User) -> list[Need]:
         needs += [Need("rejected", request) for request in recent]
         failed = Run.objects.filter(
             platform__in=managed,
-            kind=RunKind.CREATE.value,
+            kind__in=[RunKind.CREATE.value, RunKind.CHANGE.value],
             state=RunState.UNDONE.value,
             ended_at__gte=now - NEWS,
         )
@@ -267,6 +278,7 @@ class RequestView:
     misfits: list[str]
     history: list[Request]
     run: Run | None
+    change: change_views.ChangeView | None = None
 
 
 def request_view(*, acting_user: User, request_id: int) -> RequestView:
@@ -289,6 +301,7 @@ def request_view(*, acting_user: User, request_id: int) -> RequestView:
         misfits=requests.misfits(request) if undecided and acting_user.is_administrator else [],
         history=list(others.select_related("platform", "requester")[:10]),
         run=request.runs.first(),
+        change=change_views.change_view(request),
     )
 
 

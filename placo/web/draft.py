@@ -53,9 +53,7 @@ class Draft:
             self.services = [name[:100] for name in data.getlist("services")[:100]]
         elif step == 2:
             for service in selectors.services_named(self.all_services()):
-                self.options[service.id] = {
-                    o.name: _typed(o, data, field_name(service, o)) for o in service.options
-                }
+                self.options[service.id] = typed_options(service, data)
         elif step == 3:
             for name in FIELDS[3]:
                 setattr(self, name, data.get(name, "")[:LONGEST].strip())
@@ -99,6 +97,11 @@ class Draft:
 def field_name(service: Service, option: Option) -> str:
     """The name of an option's input: the same as in error messages."""
     return f"options.{service.id}.{option.name}"
+
+
+def typed_options(service: Service, data: QueryDict) -> dict[str, Any]:
+    """What was typed for the options of a service."""
+    return {o.name: _typed(o, data, field_name(service, o)) for o in service.options}
 
 
 def _typed(option: Option, data: QueryDict, name: str) -> Any:

@@ -46,6 +46,7 @@ LOOKS: dict[str, Look] = {
     "creating": Look("azure", "loader-2", gettext_lazy("being created"), _BUSY),
     "ready": Look("green", "circle-check", gettext_lazy("ready")),
     "restarting": Look("azure", "loader-2", gettext_lazy("restarting"), _BUSY),
+    "changing": Look("azure", "loader-2", gettext_lazy("being changed"), _BUSY),
     "retiring": Look("orange", "loader-2", gettext_lazy("being retired"), _BUSY),
     "retired": Look("secondary", "archive", gettext_lazy("retired")),
     # runs and steps
@@ -131,6 +132,7 @@ def way(machine: Any, took: str) -> str:
 _GOING = {
     RunKind.CREATE: gettext_lazy("Creating %(slug)s"),
     RunKind.RETIRE: gettext_lazy("Retiring %(slug)s"),
+    RunKind.CHANGE: gettext_lazy("Changing %(slug)s"),
     RunKind.START: gettext_lazy("Starting %(slug)s"),
     RunKind.STOP: gettext_lazy("Stopping %(slug)s"),
     RunKind.RESTART: gettext_lazy("Restarting %(slug)s"),
@@ -142,6 +144,7 @@ _GOING = {
 _DONE = {
     RunKind.CREATE: gettext_lazy("%(slug)s is ready"),
     RunKind.RETIRE: gettext_lazy("%(slug)s has been retired"),
+    RunKind.CHANGE: gettext_lazy("%(slug)s has been changed"),
     RunKind.START: gettext_lazy("%(slug)s has been started"),
     RunKind.STOP: gettext_lazy("%(slug)s has been stopped"),
     RunKind.RESTART: gettext_lazy("%(slug)s has been restarted"),
@@ -149,6 +152,11 @@ _DONE = {
     RunKind.RESUME: gettext_lazy("%(slug)s goes on"),
     RunKind.MEMBER: gettext_lazy("The members of %(slug)s have been changed"),
     RunKind.REPAIR: gettext_lazy("%(slug)s has been repaired"),
+}
+_UNDONE = {
+    RunKind.CREATE: gettext_lazy("%(slug)s: everything has been undone"),
+    RunKind.CHANGE: gettext_lazy("%(slug)s is as it was: the change has been undone"),
+    RunKind.MEMBER: gettext_lazy("The change of the members of %(slug)s has been undone"),
 }
 
 
@@ -160,7 +168,8 @@ def run_title(run: Any) -> str:
     if run.state == RunState.UNDONE.value and kind is RunKind.REPAIR:
         return _("%(slug)s: the repair was given up") % values
     if run.state == RunState.UNDONE.value:
-        return _("%(slug)s: everything has been undone") % values
+        text = _UNDONE.get(kind, gettext_lazy("%(slug)s is back to how it was"))
+        return str(text) % values
     if run.state == RunState.UNWINDING.value:
         return _("%(slug)s: undoing what was done") % values
     return str(_GOING[kind]) % values
@@ -168,6 +177,7 @@ def run_title(run: Any) -> str:
 
 _DEEDS = {
     "request.submit": gettext_lazy("asked for the platform"),
+    "request.change": gettext_lazy("asked for a change of the platform"),
     "request.approved": gettext_lazy("approved the request"),
     "request.rejected": gettext_lazy("rejected the request"),
     "request.withdrawn": gettext_lazy("withdrew the request"),
@@ -177,6 +187,7 @@ _DEEDS = {
     "template.broken": gettext_lazy("found that this template is damaged"),
     "run.create": gettext_lazy("started the creation"),
     "run.retire": gettext_lazy("began to retire it"),
+    "run.change": gettext_lazy("started the change"),
     "run.start": gettext_lazy("started the machines"),
     "run.stop": gettext_lazy("stopped the machines"),
     "run.restart": gettext_lazy("restarted the machines"),

@@ -16,12 +16,17 @@ from placo.web import phrases
 
 @dataclass(frozen=True)
 class StepWords:
-    """A step in words: its noun, what is being done, what is being undone, what its failure means."""
+    """A step in words: its noun, what is being done, what is being undone, what its failure means.
+
+    `changing` and `restoring`: what is being done when something that is there is brought to a new plan, or back.
+    """
 
     noun: object
     doing: object
     undoing: object
     meaning: object
+    changing: object = ""
+    restoring: object = ""
 
 
 Ways = Mapping[str, str]
@@ -31,18 +36,29 @@ _FORWARD = ("pending", "running", "waiting", "done", "skipped")
 _RESUMING = gettext_lazy("Resuming %(target)s from its template")
 _HOST = gettext_lazy("The host may be busy, full or unreachable.")
 _DIRECTORY = gettext_lazy("The directory may be unreachable or may have refused the entry.")
+
+
+def _changes(noun: object, changing: object, restoring: object, meaning: object) -> StepWords:
+    """The words of a step that only changes what is there."""
+    return StepWords(noun, changing, restoring, meaning, changing, restoring)
+
+
 STEPS: dict[str, StepWords] = {
     "network": StepWords(
         gettext_lazy("network"),
         gettext_lazy("Making the platform's own network"),
         gettext_lazy("Removing the network"),
         _HOST,
+        gettext_lazy("Fitting the network to the machines"),
+        gettext_lazy("Bringing the network back to how it was"),
     ),
     "directory": StepWords(
         gettext_lazy("directory"),
         gettext_lazy("Making room in the directory"),
         gettext_lazy("Clearing the directory"),
         _DIRECTORY,
+        gettext_lazy("Fitting the directory to the machines"),
+        gettext_lazy("Bringing the directory back to how it was"),
     ),
     "image": StepWords(
         gettext_lazy("image"),
@@ -98,6 +114,32 @@ STEPS: dict[str, StepWords] = {
         gettext_lazy("Switching %(target)s off"),
         _HOST,
     ),
+    "start": StepWords(
+        gettext_lazy("start"),
+        gettext_lazy("Starting %(target)s"),
+        gettext_lazy("Stopping %(target)s"),
+        _HOST,
+    ),
+    "size": _changes(
+        gettext_lazy("size"),
+        gettext_lazy("Giving %(target)s its new memory and processors"),
+        gettext_lazy("Giving %(target)s its former memory and processors"),
+        _HOST,
+    ),
+    "volume": _changes(
+        gettext_lazy("data volume"),
+        gettext_lazy("Making the data volume of %(target)s larger"),
+        gettext_lazy("Nothing to do for %(target)s"),
+        _HOST,
+    ),
+    "file-system": _changes(
+        gettext_lazy("file system"),
+        gettext_lazy("Having %(target)s use its larger data volume"),
+        gettext_lazy("Nothing to do for %(target)s"),
+        gettext_lazy(
+            "The data volume is larger, but the machine does not answer the host, or does not see it yet."
+        ),
+    ),
     "personalise": StepWords(
         gettext_lazy("identity"),
         gettext_lazy("Giving %(target)s its name, address and secrets"),
@@ -115,6 +157,8 @@ STEPS: dict[str, StepWords] = {
         gettext_lazy("Opening the public addresses"),
         gettext_lazy("Closing the public addresses"),
         gettext_lazy("The edge may have refused the new addresses or their certificate."),
+        gettext_lazy("Fitting the public addresses to the services"),
+        gettext_lazy("Bringing the public addresses back to how they were"),
     ),
     "health": StepWords(
         gettext_lazy("answer"),
@@ -164,6 +208,8 @@ def step_word(step: Any, ways: Ways) -> str:
         if step.verb == Verb.REMOVE.value:
             return _("power off")
         return _("resume") if _resumed(step, ways) else _("power on")
+    if step.action == "start" and step.verb == Verb.REMOVE.value:
+        return _("stop")
     if step.action == "image":
         return f"{_words(step.action).noun} {_target(step)}"
     return str(_words(step.action).noun)
@@ -175,7 +221,12 @@ def sentence(step: Any, ways: Ways) -> str:
     if step.state in ("undoing", "undone"):
         verb = verb.inverse
     words = _words(step.action)
-    text = words.doing if verb is Verb.ENSURE else words.undoing
+    text = {
+        Verb.ENSURE: words.doing,
+        Verb.REMOVE: words.undoing,
+        Verb.CHANGE: words.changing or words.doing,
+        Verb.RESTORE: words.restoring or words.undoing,
+    }[verb]
     if step.action == "power" and verb is Verb.ENSURE and _resumed(step, ways):
         text = _RESUMING
     return str(text) % {"target": _target(step)}
@@ -192,6 +243,7 @@ ENGINE_WORDS = {
     ),
     "the machine is taking its settings": gettext_lazy("the machine is taking its settings"),
     "the machine is shutting down": gettext_lazy("the machine is shutting down"),
+    "the machine does not answer": gettext_lazy("the machine does not answer"),
     "the machine still holds its seed disk": gettext_lazy("the machine still holds its seed disk"),
     "the wish changed meanwhile": gettext_lazy("the wish changed meanwhile"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from placo.web import live
-from placo.web.views import home, new, notices, operations, people, platforms, requests, runs, session
+from placo.web.views import change, home, new, notices, operations, people, platforms, requests, runs, session
 
 app_name = "web"
 urlpatterns = [
@@ -20,6 +20,8 @@ urlpatterns = [
     path("platforms/<slug:slug>/", platforms.picture, name="platform"),
     path("platforms/<slug:slug>/power/<slug:action>/", platforms.power, name="platform-power"),
     path("platforms/<slug:slug>/activity/", platforms.activity, name="platform-activity"),
+    path("platforms/<slug:slug>/change/", change.change, name="platform-change"),
+    path("platforms/<slug:slug>/change/preview/", change.preview, name="platform-change-preview"),
     path("platforms/<slug:slug>/settings/", platforms.settings, name="platform-settings"),
     path("platforms/<slug:slug>/retire/", platforms.retire, name="platform-retire"),
     path("platforms/<slug:slug>/renew/", platforms.renew, name="platform-renew"),

@@ -13,10 +13,11 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 
 from placo.cli import follow
-from placo.platforms.models import Platform, Project, User
+from placo.platforms.models import Platform, Project, Request, Run, User
 from placo.services import accounts, expiry, reconcile
 from tests import factories
 from tests.command import Command
+from tests.factories import ready_platform
 from tests.fakes import World
 from tests.integration.conftest import Clock
 
@@ -142,6 +143,67 @@ def test_more_time(
     assert "2099-01-01" in owner("platforms").out
 
 
+def test_a_change_from_the_wish_to_the_new_size(
+    placo: Callable[[User], Command], world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    platform = ready_platform(world, emmy, admin)
+    www = platform.plan.machine("www")
+    owner = placo(emmy)
+    larger = ("--memory", "www=1024", "--vcpus", "www=2", "--data", "www=20")
+    asked = owner("change", "alpha", *larger, "--until", "2001-01-01", "--why", "The site has grown")
+    assert asked.status == 1
+    assert asked.err.startswith("error: expires_on: ")
+    asked = owner("change", "alpha", *larger, "--why", "The site has grown")
+    assert asked.status == 0, asked.err
+    lines = [" ".join(line.split()) for line in asked.out.splitlines()]
+    for line in (
+        "kind change",
+        f"www memory_mib {www.memory_mib} 1024",
+        f"www vcpus {www.vcpus} 2",
+        f"www data_volume_gib {www.data_volume_gib} 20",
+    ):
+        assert line in lines, asked.out
+    number = str(Request.objects.get(kind="change").pk)
+    assert f"www memory_mib: {www.memory_mib} -> 1024" in " ".join(owner("requests").out.split())
+    assert owner("requests", number, "--json").json["changes"]["grown"][0]["machine"] == "www"
+    assert placo(admin)("approve", number, "--follow").status == 0
+    assert world.host_of(platform).definition(www.uuid)["memory_mib"] == 1024
+
+    owner = placo(emmy)
+    wrong = owner("change", "alpha", "--remove", "wiki", "--why", "x")
+    assert (wrong.status, "no service 'wiki'" in wrong.err) == (1, True)
+    wrong = owner("change", "alpha", "--memory", "www", "--why", "x")
+    assert (wrong.status, "is not a size" in wrong.err) == (1, True)
+    less = ("change", "alpha", "--remove", "svn", "--why", "no longer needed")
+    wrong = owner(*less, "--confirm", "alpah")
+    assert wrong.status == 1
+    assert wrong.err.startswith("error: confirm: ")
+    assert owner(*less, typed="alpah\n").status == 1
+    assert not Request.objects.filter(state="submitted").exists()
+    asked = owner(*less, typed="alpha\n")
+    assert asked.status == 0
+    assert "REMOVED WITH ITS DATA" in asked.out
+    number = str(Request.objects.latest("pk").pk)
+    assert placo(admin)("approve", number, "--follow").status == 0
+    more = placo(emmy)("change", "alpha", "--add", "svn", "-o", "svn.repository=thesis", "--why", "after all")
+    assert more.status == 0
+    assert Request.objects.latest("pk").plan.options["svn"]["repository"] == "thesis"
+
+
+def test_following_what_was_called_off_says_what_is_left(
+    placo: Callable[[User], Command], world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    ready_platform(world, emmy, admin)
+    owner = placo(emmy)
+    assert owner("change", "alpha", "--vcpus", "www=2", "--why", "more").status == 0
+    placo(admin)("approve", str(Request.objects.get(kind="change").pk))
+    number = str(Run.objects.get(kind="change").pk)
+    undone = placo(emmy)("undo", number, "--follow")
+    assert undone.status == 1
+    assert "has been undone" in undone.err
+    assert "Everything is as it was before." in undone.err
+
+
 def test_bad_input_is_told_at_the_field(
     placo: Callable[[User], Command], optics: Project, emmy: User
 ) -> None:
@@ -159,6 +221,7 @@ def test_strangers_find_nothing(
     for command in (
         ("platform", "alpha"),
         ("stop", "alpha"),
+        ("change", "alpha", "--vcpus", "www=2", "--why", "x"),
         ("members", "alpha"),
         ("requests", "1"),
         ("run", "1"),

@@ -45,6 +45,8 @@ READ = {
     "platform-activity": MANAGED,
     "platform-settings": MANAGED,
     "notices": PERSONAL,
+    "platform-change": MANAGED,
+    "platform-change-preview": MANAGED,
     "requests": PERSONAL,
     "requests-detail": REQUESTED,
     "run": REQUESTED,

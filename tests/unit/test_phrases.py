@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 from django.utils import translation
 
-from placo.domain.saga import create_steps
-from placo.platforms.models import Machine, Template
+from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind, RunState
+from placo.domain.saga import StepSpec, change_steps, create_steps, power_steps
+from placo.platforms.models import Machine, Platform, Run, Template
 from placo.web import phrases, step_words
 
 REASONS = (
@@ -20,6 +21,7 @@ REASONS = (
     Template.MEMORY,
     Template.FELL_BACK,
 )
+POWERED = ("start", "stop", "restart", "suspend", "resume")
 WARM, COLD = {"www": Machine.WARM}, {"www": Machine.COLD}
 
 
@@ -85,6 +87,52 @@ def test_messages_of_the_engine_are_put_in_words(message: str, words: str) -> No
 
 def test_every_step_of_a_creation_has_words() -> None:
     assert {step.action for step in create_steps({"www": "placo-www-1"})} <= set(step_words.STEPS)
+
+
+CHANGE = change_steps(
+    added={"svn": "placo-svn-1"}, removed=["wiki"], resized=["www"], grown=["www"], routes=True
+)
+POWER = [step for kind in TRANSITIONS if kind.value in POWERED for step in power_steps(kind, ["www"])]
+
+
+@pytest.mark.parametrize("spec", [*CHANGE, *POWER], ids=lambda spec: spec.id)
+def test_every_step_of_a_change_and_of_power_has_words_both_ways(spec: StepSpec) -> None:
+    assert spec.action in step_words.STEPS
+    with translation.override("en"):
+        there, back = (
+            step_words.sentence(FakeStep(spec.action, spec.target or "x", state, spec.verb.value), {})
+            for state in ("running", "undoing")
+        )
+    assert there
+    assert back
+    assert there != back
+
+
+def test_what_is_changed_is_not_called_made() -> None:
+    with translation.override("en"):
+        network = FakeStep("network", "", "running", "change")
+        assert step_words.sentence(network, {}) == "Fitting the network to the machines"
+        network.state = "undoing"
+        assert step_words.sentence(network, {}) == "Bringing the network back to how it was"
+        assert step_words.step_word(FakeStep("start", verb="remove"), {}) == "stop"
+        assert step_words.step_word(FakeStep("start"), {}) == "start"
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("state", [state.value for state in RunState])
+@pytest.mark.parametrize("kind", [kind.value for kind in RunKind])
+def test_every_run_has_a_title(kind: str, state: str, language: str) -> None:
+    run = Run(kind=kind, state=state, platform=Platform(slug="alpha"))
+    with translation.override("en"):
+        english = phrases.run_title(run)
+    with translation.override(language):
+        title = phrases.run_title(run)
+    assert "alpha" in title
+    assert (title == english) == (language == "en")
+
+
+def test_every_state_of_a_platform_has_a_look() -> None:
+    assert {state.value for state in PlatformState} <= set(phrases.LOOKS)
 
 
 def test_steps_read_in_the_way_of_their_machine() -> None:

@@ -232,11 +232,10 @@ class Request(models.Model):
     """
 
     CREATE, CHANGE = "create", "change"
+    KINDS = ((CREATE, _("a new platform")), (CHANGE, _("a change")))
 
     platform = models.ForeignKey(Platform, on_delete=models.PROTECT, related_name="requests")
-    kind = models.CharField(
-        max_length=8, choices=[(CREATE, _("a new platform")), (CHANGE, _("a change"))], default=CREATE
-    )
+    kind = models.CharField(max_length=8, choices=KINDS, default=CREATE)
     plan_data = models.JSONField(null=True)
     expires_on = models.DateField(null=True)
     requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="requests")

@@ -163,6 +163,13 @@ def amount(value: int, resource: str) -> str:
 
 
 @register.filter
+def signed(value: int, resource: str) -> str:
+    """What is added to a quota's resource, or given back."""
+    sign = "+" if value > 0 else "−"
+    return f"{sign} {amount(abs(value), resource)}" if value else amount(0, resource)
+
+
+@register.filter
 def left(row: dict[str, Any]) -> int:
     """What a quota row leaves free before what is wanted."""
     return max(int(row["limit"]) - int(row["before"]), 0)

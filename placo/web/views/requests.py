@@ -8,9 +8,11 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from placo.domain.lifecycle import RequestState
-from placo.platforms.models.platforms import REQUEST_LABELS
+from placo.platforms.models.platforms import REQUEST_LABELS, Request
 from placo.services import access, requests, selectors
+from placo.services.change_views import change_views
 from placo.services.errors import Conflict, InvalidInput
+from placo.web.change_rows import change_rows
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Filter, Table
 
@@ -27,10 +29,16 @@ def index(request: HttpRequest) -> HttpResponse:
         search=("platform__slug", "platform__title", "platform__project__slug", "requester__username"),
         sorts={"asked": "created_at", "platform": "platform__slug", "project": "platform__project__slug"},
         default="-asked",
-        filters=(Filter("state", _("State"), [(s.value, label) for s, label in REQUEST_LABELS.items()]),),
+        filters=(
+            Filter("state", _("State"), [(s.value, label) for s, label in REQUEST_LABELS.items()]),
+            Filter("kind", _("Kind"), list(Request.KINDS)),
+        ),
     )
     projects = access.owned_projects(user_of(request)).exists()
-    return render(request, "web/requests.html", {"table": table, "may_ask": projects})
+    shown = list(table.page.object_list)
+    changed = {number: change_rows(view, addresses=False) for number, view in change_views(shown).items()}
+    pairs = [(row, changed.get(row.pk)) for row in shown]
+    return render(request, "web/requests.html", {"table": table, "rows": pairs, "may_ask": projects})
 
 
 def _show(
@@ -46,6 +54,7 @@ def _show(
     undecided = view.request.state == RequestState.SUBMITTED.value
     context = {
         "view": view,
+        "rows": change_rows(view.change) if view.change else [],
         "undecided": undecided,
         "may_decide": undecided and user.is_administrator,
         "errors": errors or {},

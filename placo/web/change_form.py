@@ -1,0 +1,144 @@
+"""The form for a change of a living platform, as it was typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import QueryDict
+
+from placo.domain.plan import PlannedMachine
+from placo.platforms.models import Platform
+from placo.services import selectors, validation
+from placo.services.changes import SIZES
+from placo.services.errors import InvalidInput
+from placo.web.change_rows import last_day
+from placo.web.draft import LONGEST, field_name, typed_options
+
+WHOLE_DIGITS = 9
+"""More digits than any size has; what is longer is left as it was typed, for the use case to refuse."""
+
+
+def _typed(text: str) -> Any:
+    """A whole number where it is one, else what was typed."""
+    text = text.strip()[:LONGEST]
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= WHOLE_DIGITS else text
+
+
+@dataclass
+class ChangeForm:
+    """What the platform shall have. `options` are those of services that may come new, `sizes` those of its machines."""
+
+    services: list[str] = field(default_factory=list)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    expires_on: str = ""
+    justification: str = ""
+    confirm: str = ""
+
+    @classmethod
+    def of(cls, platform: Platform) -> ChangeForm:
+        """The platform as it is."""
+        plan = platform.plan
+        sizes = {m.name: {name: getattr(m, name) for name in SIZES} for m in plan.machines}
+        return cls(list(plan.services), {}, sizes, last_day(platform.expires_on))
+
+    @classmethod
+    def sent(cls, platform: Platform, data: QueryDict) -> ChangeForm:
+        """What came from the browser, right or wrong."""
+        plan = platform.plan
+        others = [card.service for card in selectors.service_cards() if card.service.id not in plan.services]
+        return cls(
+            services=[name[:100] for name in data.getlist("services")[:100]],
+            options={service.id: typed_options(service, data) for service in others},
+            sizes={
+                m.name: {name: _typed(data.get(f"sizes.{m.name}.{name}", "")) for name in SIZES}
+                for m in plan.machines
+            },
+            expires_on=data.get("expires_on", "")[:LONGEST].strip(),
+            justification=data.get("justification", "")[:LONGEST].strip(),
+            confirm=data.get("confirm", "")[:LONGEST].strip(),
+        )
+
+    def chosen(self, platform: Platform) -> tuple[str, ...]:
+        """The services with those that come with them; what the platform has where the choice is wrong."""
+        try:
+            return validation.check_services(self.services)
+        except InvalidInput:
+            return platform.plan.services
+
+    def staying(self, platform: Platform) -> set[str]:
+        """The names of the machines that the chosen services need."""
+        services = selectors.services_named(self.chosen(platform))
+        return {name for service in services for name in service.machines}
+
+    def going(self, platform: Platform) -> list[PlannedMachine]:
+        """The platform's machines that no chosen service needs."""
+        staying = self.staying(platform)
+        return [machine for machine in platform.plan.machines if machine.name not in staying]
+
+    def wish(self, platform: Platform) -> dict[str, Any]:
+        """The arguments of a preview: without options of services and sizes of machines that will not be there."""
+        chosen, staying = self.chosen(platform), self.staying(platform)
+        return {
+            "services": self.services,
+            "options": {name: given for name, given in self.options.items() if name in chosen},
+            "sizes": {name: given for name, given in self.sizes.items() if name in staying},
+            "expires_on": self.expires_on,
+        }
+
+
+def service_fields(platform: Platform, form: ChangeForm, errors: dict[str, str]) -> list[dict[str, Any]]:
+    """The check boxes: each service that there is, with the machines that would go with it and its options if it is new."""
+    plan, rows = platform.plan, []
+    for card in selectors.service_cards():
+        service = card.service
+        present = service.id in plan.services
+        fields = [
+            {
+                "option": option,
+                "name": field_name(service, option),
+                "value": form.options.get(service.id, {}).get(option.name, option.default),
+                "error": errors.get(field_name(service, option), ""),
+            }
+            for option in service.options
+        ]
+        rows.append(
+            {
+                "service": service,
+                "card": card,
+                "present": present,
+                "chosen": service.id in form.services,
+                "goes": _alone_for(plan.machines, plan.services, service.id) if present else [],
+                "fields": [] if present else fields,
+            }
+        )
+    return rows
+
+
+def _alone_for(
+    machines: tuple[PlannedMachine, ...], services: tuple[str, ...], name: str
+) -> list[PlannedMachine]:
+    """The machines that no other service of the platform uses."""
+    others = selectors.services_named(s for s in services if s != name)
+    used = {machine for service in others for machine in service.machines}
+    return [machine for machine in machines if machine.name not in used]
+
+
+def machine_fields(platform: Platform, form: ChangeForm, errors: dict[str, str]) -> list[dict[str, Any]]:
+    """The numbers of each machine: what it has, what was typed, what is wrong with that."""
+    return [
+        {
+            "machine": machine,
+            "error": errors.get(f"sizes.{machine.name}", ""),
+            "inputs": {
+                name: {
+                    "name": f"sizes.{machine.name}.{name}",
+                    "value": form.sizes.get(machine.name, {}).get(name, ""),
+                    "error": errors.get(f"sizes.{machine.name}.{name}", ""),
+                }
+                for name in SIZES
+            },
+        }
+        for machine in platform.plan.machines
+    ]
