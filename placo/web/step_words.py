@@ -132,6 +132,12 @@ STEPS: dict[str, StepWords] = {
         gettext_lazy("Nothing to do for %(target)s"),
         _HOST,
     ),
+    "end": _changes(
+        gettext_lazy("end date"),
+        gettext_lazy("Moving the platform's end date"),
+        gettext_lazy("Moving the end date back"),
+        gettext_lazy("The portal's database may have been busy."),
+    ),
     "file-system": _changes(
         gettext_lazy("file system"),
         gettext_lazy("Having %(target)s use its larger data volume"),

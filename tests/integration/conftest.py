@@ -93,12 +93,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`configured(expiry={...}, mail={...})`: the site's configuration with these sections."""
+    """`configured(expiry={...}, mail={...})`: the site's configuration with these sections; without the one that is None."""
     site = wiring.site()
 
-    def made(**sections: dict[str, Any]) -> None:
+    def made(**sections: dict[str, Any] | None) -> None:
         kinds = {"expiry": Expiry, "mail": Mail}
-        changed = replace(site, **{name: kinds[name](**values) for name, values in sections.items()})
+        values = {name: None if v is None else kinds[name](**v) for name, v in sections.items()}
+        changed = replace(site, **values)
         monkeypatch.setattr(wiring, "site", lambda: changed)
 
     return made

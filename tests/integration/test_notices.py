@@ -187,8 +187,9 @@ def test_each_mail_bears_its_number(reminded: Notice) -> None:
 
 
 def test_a_site_without_mail_tells_in_the_portal_alone(
-    clock: Clock, world: World, optics: Project, emmy: User, admin: User
+    clock: Clock, world: World, optics: Project, emmy: User, admin: User, configured: Any
 ) -> None:
+    configured(mail=None)
     factories.ready_platform(world, emmy, admin)
     clock.forward(60)
     expiry.attend()
