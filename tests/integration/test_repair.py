@@ -309,4 +309,4 @@ def test_the_steps_of_a_repair_never_make_a_volume() -> None:
         assert {s.action for s in steps}.isdisjoint({"system-disk", "data-volume", "seed", "image", "way"})
         known = {step.id for step in steps}
         assert all(need in known for step in steps for need in step.needs)
-        assert ("power" in {s.action for s in steps if s.verb is saga.Verb.ENSURE}) == (state == "ready")
+        assert ("start" in {s.action for s in steps if s.verb is saga.Verb.ENSURE}) == (state == "ready")
