@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup images demo test up down status logs lint check bench fmt
+.PHONY: help setup images demo test up down status logs lint check chaos bench fmt
 
 PYTHON := var/venv/bin/python
 LAB := $(PYTHON) -m deploy.lab
@@ -42,17 +42,21 @@ lint: setup ## style, types, layers, migrations; starts no service (1 min)
 	run() { echo "lint: $$*"; "$$@" || { echo "make lint failed at: $$*  (make fmt mends style)" >&2; exit 1; }; }; \
 	run var/venv/bin/ruff check .; \
 	run var/venv/bin/ruff format --check --quiet .; \
-	run var/venv/bin/mypy placo tasks deploy bench; \
+	run var/venv/bin/mypy placo tasks deploy bench tests/chaos; \
 	run var/venv/bin/lint-imports; \
 	run $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 check: lint ## the same and the fast tests (2 min)
 	@PLACO_CONFIG=$(CURDIR)/$(CHECK_ROOT)/placo.toml var/venv/bin/pytest -q tests/unit || { echo 'make check failed at tests/unit' >&2; exit 1; }
 
-bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones, reconciling (30 min)
+chaos: setup ## 500 requests on fake hosts while everything that runs is killed, frozen and restarted (12 min; starts what it needs)
+	@$(PYTHON) -m tests.chaos --requests 500 --logs var/chaos || { echo 'make chaos failed: the first line says how to repeat it; logs and effects are in var/chaos' >&2; exit 1; }
+
+bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones, reconciling, engine (35 min)
 	@status=0; \
 	run() { echo "bench: $$*"; $(PYTHON) -m "$$@" || { echo "make bench: $$* failed or a bound does not hold: is the lab idle and up? see make status" >&2; status=1; }; }; \
-	run bench.memory; run bench.reconcile; run bench.approval --n 3 --together 10; run bench.provision; exit $$status
+	run bench.memory; run bench.reconcile; run bench.engine; run bench.makespan; run bench.progress; \
+	run bench.approval --n 3 --together 10; run bench.provision; exit $$status
 
 fmt: ## put code into shape
 	@var/venv/bin/ruff check --fix --quiet . ; var/venv/bin/ruff format .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ pytest_plugins = ["tests.lab_world"]
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """A database of this checkout's own: several checkouts may be tested at the same time on one server."""
+    """A database of this checkout's (and of this process of a parallel run): several may be tested at the same time on one server."""
     checkout = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()[:8]
-    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_placo_{checkout}"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_placo_{checkout}{worker}"

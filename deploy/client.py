@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,17 +50,40 @@ class Lab:
 
     def get(self, url: str, role: str | None = None, **options: Any) -> httpx.Response:
         """GET a public address through the edge, checking its certificate; `*.localhost` needs no resolver here."""
+        return self.request("GET", url, role, **options)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        role: str | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> httpx.Response:
+        """The same with any method; `auth` among the options replaces the account of `role`."""
+        with self.visitor(url, role) as client:
+            return client.request(method, httpx.URL(url).raw_path.decode(), headers=headers, **options)
+
+    @contextmanager
+    def visitor(self, url: str, role: str | None = None) -> Iterator[httpx.Client]:
+        """Somebody who stays at the public address of `url`, with cookies, and asks for paths there."""
         target = httpx.URL(url)
-        context = ssl.create_default_context(cafile=str(self.ca))
-        auth = (self.accounts[role].uid, self.accounts[role].password) if role else None
-        with httpx.Client(verify=context, timeout=30, trust_env=False) as client:
-            return client.get(
-                target.copy_with(host=self.edge.split(":")[0], port=int(self.edge.split(":")[1])),
-                headers={"Host": f"{target.host}:{self.edge.split(':')[1]}"},
-                extensions={"sni_hostname": target.host},
-                auth=auth,
-                **options,
-            )
+        host, _, port = self.edge.partition(":")
+
+        def name(request: httpx.Request) -> None:
+            request.extensions["sni_hostname"] = target.host
+
+        with httpx.Client(
+            base_url=target.copy_with(host=host, port=int(port), raw_path=b"/"),
+            headers={"Host": f"{target.host}:{port}"},
+            verify=ssl.create_default_context(cafile=str(self.ca)),
+            auth=(self.accounts[role].uid, self.accounts[role].password) if role else None,
+            event_hooks={"request": [name]},
+            timeout=60,
+            trust_env=False,
+        ) as client:
+            yield client
 
 
 class Api:
@@ -100,15 +123,18 @@ class Api:
         return wait_for(ended, timeout_s, f"run {run_id} to end")
 
     def wait_for_templates(
-        self, timeout_s: float, seen: Callable[[int, int], None] | None = None
+        self,
+        timeout_s: float,
+        seen: Callable[[int, int], None] | None = None,
+        machines: Collection[str] | None = None,
     ) -> tuple[int, int]:
         """Until every host's templates are ready, or nobody is making them: how many are, of how many. Administrators only.
 
-        `seen` is called with these two numbers each time they are asked for. TimeoutError if it takes too long.
+        `machines`: only the templates of these kinds; a host makes those first that open requests are about. `seen` is called with these two numbers each time they are asked for. TimeoutError if it takes too long.
         """
 
         def settled() -> tuple[int, int] | None:
-            states = template_states(self("GET", "/hosts"))
+            states = template_states(self("GET", "/hosts"), machines)
             ready = states.count("ready")
             if seen:
                 seen(ready, len(states))
@@ -121,10 +147,11 @@ UNSETTLED = {"planned", "making", "broken"}
 """States of templates that are, or will soon be, being made; a failed one is tried again only after minutes."""
 
 
-def template_states(hosts: list[dict[str, Any]]) -> list[str]:
-    """The states of all templates that the hosts are to have."""
+def template_states(hosts: list[dict[str, Any]], machines: Collection[str] | None = None) -> list[str]:
+    """The states of the templates that the hosts are to have, of these kinds of machine or of all."""
     usable = [host for host in hosts if host["warm"] and host["enabled"] and host["reachable"]]
-    return [template["state"] for host in usable for template in host["templates"]]
+    templates = [template for host in usable for template in host["templates"]]
+    return [t["state"] for t in templates if machines is None or t["machine"] in machines]
 
 
 def wait_for(look: Callable[[], T | None], timeout_s: float, what: str, every_s: float = 0.5) -> T:

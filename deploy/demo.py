@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,6 @@ def demonstrate(lab: Lab) -> None:
         owner.status("GET", f"/platforms/{SLUG}") != 200
         or owner("GET", f"/platforms/{SLUG}")["state"] in ENDED
     ):
-        wait_for_templates(admin)
         provision(owner, admin)
     platform = owner("GET", f"/platforms/{SLUG}")
     if platform["state"] == "creating":
@@ -76,12 +76,13 @@ def provision(owner: Api, admin: Api) -> None:
         days=90,
         justification="To see PLACO at work.",
     )
+    wait_for_templates(admin, {machine["name"] for machine in request["plan"]["machines"]})
     say(f"{admin.account.uid} approves the plan {request['plan']['hash'][:12]}")
     run = admin("POST", f"/requests/{request['id']}/approve", plan_hash=request["plan"]["hash"])
     follow(owner, run["run_id"])
 
 
-def wait_for_templates(admin: Api) -> None:
+def wait_for_templates(admin: Api, machines: Collection[str]) -> None:
     """Machines are resumed from templates where these are ready: the first time, a site has to make them."""
     shown: set[tuple[int, int]] = set()
 
@@ -93,7 +94,7 @@ def wait_for_templates(admin: Api) -> None:
         shown.add((ready, total))
 
     try:
-        admin.wait_for_templates(TEMPLATES_WAIT_S, seen=show)
+        admin.wait_for_templates(TEMPLATES_WAIT_S, show, machines)
     except TimeoutError:
         say("the templates are still not ready: going on without, machines boot")
 

@@ -20,6 +20,11 @@ CARRIED = "placo_request"
 """The header of a message that names the request, or the task, that rang."""
 
 
+def ring_for(task: str, *arguments: object, **options: Any) -> None:
+    """Have a worker do a task. Asked once, and after the commit (services/commits.py): a ring that is lost is repeated by beat."""
+    app.send_task(task, arguments, retry=False, ignore_result=True, **options)
+
+
 @setup_logging.connect(weak=False)
 def _logging(**_kwargs: Any) -> None:
     """The portal's logging, not Celery's."""

@@ -148,6 +148,19 @@ class Mail:
 
 
 @checked(frozen=True, config=_STRICT)
+class People:
+    """Guests: for how long an invitation may be accepted, after how long without any platform an account is removed.
+
+    `password_help` is where people of the laboratory change their password: a URL, or a sentence.
+    """
+
+    invitation_days: Annotated[int, Field(ge=1, le=90)] = 7
+    guest_grace_days: Days = 30
+    invitations_per_hour: Annotated[int, Field(ge=1, le=1000)] = 20
+    password_help: str = ""
+
+
+@checked(frozen=True, config=_STRICT)
 class SiteConfig:
     """The whole file. Paths are absolute or relative to the file's folder. Without `mail` no mail leaves."""
 
@@ -163,6 +176,7 @@ class SiteConfig:
     projects: tuple[Project, ...] = ()
     expiry: Expiry = Expiry()
     mail: Mail | None = None
+    people: People = People()
 
 
 @dataclass(frozen=True)

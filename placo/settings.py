@@ -7,8 +7,10 @@ import sys
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from django_auth_ldap.config import LDAPSearch
+
 from placo import config, logs
-from placo.drivers.openldap import connection_options
+from placo.drivers.openldap import connection_options, people_search
 
 LOADED = config.load()
 SITE = LOADED.config
@@ -79,7 +81,13 @@ DATABASES = {
         # A pool, since under ASGI every request may have a thread of its own, which would keep a connection of its own.
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "max_idle": 60, "timeout": 5}},
+        "OPTIONS": {
+            # After an outage whoever asks has a new connection made at once: the pool's own attempts would be up to minutes apart.
+            "pool": {"min_size": 1, "max_size": 10, "max_idle": 60, "timeout": 5, "reconnect_timeout": 2},
+            # What a connection asks for the third time is prepared: planning costs PostgreSQL more than the engine's queries.
+            "server_side_binding": True,
+            "prepare_threshold": 3,
+        },
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -97,12 +105,31 @@ AUTHENTICATION_BACKENDS = [
     "placo.web.auth.DirectoryBackend",
 ]
 AUTH_LDAP_SERVER_URI = SITE.directory.uri
-AUTH_LDAP_USER_DN_TEMPLATE = f"uid=%(user)s,ou=people,{SITE.directory.base}"
+AUTH_LDAP_BIND_DN, AUTH_LDAP_BIND_PASSWORD = SITE.directory.bind_dn, ""
+with suppress(config.ConfigError):  # said by the doctor, who has to work without
+    AUTH_LDAP_BIND_PASSWORD = config.read_secret(SITE.directory.password_file)
+# Guests and people of the laboratory are in different places: whoever logs in is looked up.
+AUTH_LDAP_USER_SEARCH = LDAPSearch(
+    *people_search(SITE.directory.base), ["uid", "cn", "sn", "givenName", "mail", "memberOf"]
+)
 AUTH_LDAP_CONNECTION_OPTIONS = connection_options(SITE.directory.ca_file, 5)
-AUTH_LDAP_USER_ATTRLIST = ["uid", "cn", "sn", "givenName", "mail", "memberOf"]
 AUTH_LDAP_USER_ATTR_MAP = {"last_name": "cn", "email": "mail"}
 AUTH_LDAP_BIND_AS_AUTHENTICATING_USER = True
 AUTH_LDAP_ALWAYS_UPDATE_USER = True
+
+# For accounts that the portal makes; the directory's own policy comes on top.
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("username", "last_name", "email")},
+    },
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
 
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -161,6 +188,7 @@ if SITE.mail is not None:
 CELERY_BROKER_URL = SITE.redis.url.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False  # a lost doorbell is rung again by the sweep
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a doorbell waits for the next worker that is free, not for one alone
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_timeout": 10}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -172,6 +200,7 @@ CELERY_BEAT_SCHEDULE = {
     "keep-templates": {"task": "tasks.keep_templates", "schedule": 20.0, "options": {"expires": 20}},
     "reconcile": {"task": "tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
     "expire": {"task": "tasks.expire", "schedule": 600.0, "options": {"expires": 600}},
+    "attend-guests": {"task": "tasks.attend_guests", "schedule": 60.0, "options": {"expires": 60}},
     "send-mail": {"task": "tasks.send_mail", "schedule": 60.0, "options": {"expires": 60}},
 }
 

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from placo.config import SiteConfig, read_secret
 from placo.domain.catalogue import Catalogue, load_catalogue
+from placo.domain.protocols import STREAMS
 from placo.drivers import ports
 from placo.drivers.certificates import SiteCertificateAuthority
 from placo.drivers.edge_nginx import NginxEdge
@@ -76,7 +77,9 @@ def authority() -> ports.CertificateAuthority:
 @cache
 def prober() -> ports.Prober:
     """Asks services through the edge."""
-    return EdgeProber(site().edge.socket, site().ca.certificate_file, site().edge.port)
+    c = site().edge
+    streams = {name: (c.address, port) for name, port in STREAMS.items()}
+    return EdgeProber(c.socket, site().ca.certificate_file, c.port, streams=streams)
 
 
 @cache

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from placo.services import accounts, engine, expiry, heartbeat, hosts, post, reconcile, runs, templates
+from placo.services import (
+    accounts,
+    attending,
+    engine,
+    expiry,
+    heartbeat,
+    hosts,
+    letters,
+    post,
+    reconcile,
+    runs,
+    templates,
+)
 
 
 @shared_task(name="tasks.advance")
@@ -55,8 +67,15 @@ def expire() -> None:
 
 @shared_task(name="tasks.send_mail")
 def send_mail() -> None:
-    """Send the mails of notices that are due."""
+    """Send the mails that are due: letters with a link, which somebody waits for, then notices."""
+    letters.send_due()
     post.send_due()
+
+
+@shared_task(name="tasks.attend_guests")
+def attend_guests() -> None:
+    """Guests, keys, ends of memberships, people who have left, platforms that nobody looks after."""
+    attending.attend()
 
 
 @shared_task(name="tasks.keep_templates")

@@ -16,14 +16,16 @@ import pytest
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE
 from placo.domain.lifecycle import RunState, StepState
 from placo.drivers.fake_directory import FakeDirectory
 from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeProber
 from placo.drivers.fake_hypervisor import FakeHypervisor
+from placo.drivers.fake_images import FakeImages
 from placo.drivers.faults import Faults
-from placo.drivers.ports import ImageFiles, Person, Rejected
+from placo.drivers.ports import Person
 from placo.platforms.models import Host, Platform, Run, Step
-from placo.services import audit, engine, reconcile, runs, templates
+from placo.services import asking, audit, engine, guests, letters, runs, templates
 
 PEOPLE = (
     Person("ada", "Ada Lovelace", "ada@example.org"),
@@ -34,29 +36,6 @@ PEOPLE = (
 )
 ROUNDS = 400
 """More rounds than any run of these tests needs: a run that goes on longer never ends."""
-
-
-class FakeImages:
-    """`ports.Images`: tiny files; `versions` makes a machine's image another one."""
-
-    def __init__(self, directory: Path) -> None:
-        self.versions: dict[str, int] = {}
-        self.unbuilt: set[str] = set()
-        self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
-
-    def name_for(self, machine: str) -> str:
-        return f"placo-{machine}-{self.versions.get(machine, 0):012x}"
-
-    def files(self, name: str) -> ImageFiles:
-        if name.split("-")[1] in self.unbuilt:
-            raise Rejected(f"image {name} has not been built here")
-        paths = {}
-        for ending, head in (("qcow2", b"QFI\xfb"), ("vmlinuz", b"MZ"), ("initrd", b"\x1f\x8b")):
-            paths[ending] = self._directory / f"{name}.{ending}"
-            paths[ending].write_bytes(head + name.encode() * 20)
-        size = paths["qcow2"].stat().st_size
-        return ImageFiles(name, paths["qcow2"], paths["vmlinuz"], paths["initrd"], size)
 
 
 @dataclass
@@ -72,6 +51,8 @@ class World:
     rings: list[tuple[int, float]] = field(default_factory=list)
     asked: list[int | None] = field(default_factory=list)
     """Reconciliations asked for: a host, or None for directory and edge."""
+    tasks: list[str] = field(default_factory=list)
+    """Names of tasks asked for: mails to send, guests to attend."""
 
     @property
     def faults(self) -> dict[str, Faults]:
@@ -111,12 +92,14 @@ class World:
                 step.save(update_fields=["started_at"])
 
     def finish(self, run_id: int) -> Run:
-        """Advance a run until it has ended, or nothing goes on without a decision."""
+        """Advance a run until it has ended, or nothing goes on without a decision, or before a place is reachable again."""
         for _round in range(ROUNDS):
             engine.advance(run_id)
             run = Run.objects.get(pk=run_id)
             going = [StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.UNDOING]
             if run.ended_at or not run.steps.filter(state__in=[s.value for s in going]).exists():
+                return run
+            if self._waits_in_vain(run):
                 return run
             if run.state == RunState.STUCK.value and not engine.advance(run_id):
                 later = run.steps.filter(not_before__gt=timezone.now()).exists()
@@ -126,6 +109,12 @@ class World:
         raise AssertionError(
             f"run {run_id} never ends: {[(s.name, s.state, s.error) for s in run.steps.all()]}"
         )
+
+    def _waits_in_vain(self, run: Run) -> bool:
+        places = {**self.hosts, DIRECTORY_PLACE: self.directory, EDGE_PLACE: self.edge}
+        away = {name for name, place in places.items() if place.faults.unreachable}
+        due = runs.due_steps(run, list(run.steps.all()))
+        return bool(due) and all(step.waits_for in away for step in due)
 
     def audit(self, slug: str) -> list[audit.Finding]:
         """What there is of the latest platform of that name."""
@@ -148,7 +137,9 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
     for name in ("directory", "edge", "authority", "prober", "images"):
         monkeypatch.setattr(wiring, name, partial(getattr, world, name))
     monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
-    monkeypatch.setattr(reconcile, "_send", world.asked.append)
+    monkeypatch.setattr(asking, "_send", world.asked.append)
+    monkeypatch.setattr(letters, "_send", world.tasks.append)
+    monkeypatch.setattr(guests, "_send", world.tasks.append)
     return world
 
 

@@ -6,7 +6,7 @@ Their machines are resumed from templates; with PLACO_TEST_WAY=cold in the envir
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,23 @@ class World:
         self.turned_off: list[str] = []
 
     def choose_way(self) -> None:
-        """Have templates ready before the first platform is asked for; or turned off, for a session of machines that boot."""
+        """Turn templates off for a session of machines that boot."""
         if os.environ.get("PLACO_TEST_WAY") != "cold":
-            self.admin.wait_for_templates(TEMPLATES_WAIT_S)
             return
         for host in self.admin("GET", "/hosts"):
             if host["warm"]:
                 self.admin("POST", f"/hosts/{host['name']}/warm", on=False)
                 self.turned_off.append(host["name"])
 
-    def ask(self, slug: str, *services: str) -> int:
-        """Request and approve; the run's id. What an earlier, killed session left of this name is retired first."""
+    def wait_for_templates(self, machines: Collection[str]) -> None:
+        """Templates of these kinds of machine are ready: hosts make those first that are asked for."""
+        self.admin.wait_for_templates(TEMPLATES_WAIT_S, machines=machines)
+
+    def ask(self, slug: str, *services: str, options: dict[str, dict[str, object]] | None = None) -> int:
+        """Request, wait for the templates that it needs, and approve; the run's id.
+
+        What an earlier, killed session left of this name is retired first.
+        """
         if self.owner.status("GET", f"/platforms/{slug}") == 200:
             self.retire(slug)
         request = self.owner(
@@ -75,9 +81,11 @@ class World:
             project=self.lab.project,
             slug=slug,
             services=list(services),
+            options=options or {},
             days=30,
             justification="A test on real machines.",
         )
+        self.wait_for_templates({machine["name"] for machine in request["plan"]["machines"]})
         run_id: int = self.admin("POST", f"/requests/{request['id']}/approve")["run_id"]
         self.runs[slug] = run_id
         return run_id
@@ -139,7 +147,9 @@ def alpha(world: World) -> Made:
 
     if world.owner.status("GET", "/platforms/alpha") == 200:
         world.retire("alpha")
-    story = create_through_the_browser(world.lab, "alpha")
+    story = create_through_the_browser(
+        world.lab, "alpha", before_approval=lambda: world.wait_for_templates({"www", "svn"})
+    )
     return Made("alpha", world.owner, story)
 
 

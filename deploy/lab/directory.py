@@ -1,9 +1,11 @@
-"""The lab's OpenLDAP: configuration loaded once by slapadd, entries added over its UNIX socket."""
+"""The lab's OpenLDAP: configuration loaded by slapadd, entries added over its UNIX socket."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import shutil
+from collections.abc import Mapping
 
 from deploy.lab import identity, site
 from deploy.lab.layout import BASE, Lab
@@ -16,19 +18,21 @@ _ALREADY_EXISTS = 68
 
 
 def prepare(lab: Lab) -> None:
-    """Load the configuration into an empty slapd.d; nothing to do when it is there."""
+    """Load the configuration into an empty slapd.d, again when it has changed; a directory that runs is left alone till its next start."""
     folder = lab.root / "directory"
     for name in ("config", "data", "tls"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name).chmod(0o700)
     loaded = folder / "configured"
-    if not loaded.exists() and not (folder / "seeded").exists():
-        configuration = render("slapd.ldif.j2", base=BASE, root=_LOCAL_ROOT, portal=_PORTAL)
+    configuration = render("slapd.ldif.j2", base=BASE, root=_LOCAL_ROOT, portal=_PORTAL)
+    digest = hashlib.sha256(configuration.encode()).hexdigest()
+    if (not loaded.exists() or loaded.read_text() != digest) and not is_answering(lab):
+        loaded.unlink(missing_ok=True)
         _forget_half_loaded(lab)
         identity.owned_by(folder, "openldap")
         slapadd = ["slapadd", "-n0", "-F", "/var/lib/ldap/config"]
         run(private_command(slapd_binds(lab), "openldap", slapadd), stdin=configuration, env=environment(lab))
-        loaded.touch()
+        loaded.write_text(digest)
     identity.owned_by(folder, "openldap")
 
 
@@ -40,23 +44,30 @@ def is_answering(lab: Lab) -> bool:
 
 
 def seed(lab: Lab) -> None:
-    """Add the lab's people, groups and projects, once."""
+    """Add the lab's people, groups and projects, once; what they are put into whenever it is not there."""
     done = lab.root / "directory" / "seeded"
     if done.exists():
+        containers = render("containers.ldif.j2", base=BASE)
+        run(["ldapadd", "-c", *_as_local_root(lab)], stdin=containers, accept=(0, _ALREADY_EXISTS))
         return
-    entries = render(
+    content = entries(site.passwords(lab), identity.secret(lab, site.PORTAL_PASSWORD))
+    # -c: an interrupted seeding goes on where it stopped.
+    run(["ldapadd", "-c", *_as_local_root(lab)], stdin=content, accept=(0, _ALREADY_EXISTS))
+    done.touch()
+
+
+def entries(passwords: Mapping[str, str], portal_password: str) -> str:
+    """The people, groups and projects of a lab as LDIF; `passwords` by uid."""
+    return render(
         "entries.ldif.j2",
         base=BASE,
         mail_domain="placo.test",
         people=site.people(),
         projects=site.projects(),
-        passwords=site.passwords(lab),
-        portal_password=identity.secret(lab, site.PORTAL_PASSWORD),
+        passwords=passwords,
+        portal_password=portal_password,
         b64=lambda text: base64.b64encode(text.encode()).decode(),
     )
-    # -c: an interrupted seeding goes on where it stopped.
-    run(["ldapadd", "-c", *_as_local_root(lab)], stdin=entries, accept=(0, _ALREADY_EXISTS))
-    done.touch()
 
 
 def _as_local_root(lab: Lab) -> list[str]:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from placo.domain.protocols import STREAMS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE = "dc=placo,dc=test"
 PORTAL_ADDRESS = "10.77.0.1"
@@ -145,6 +147,11 @@ class Lab:
     @property
     def edge_socket(self) -> Path:
         return self.link / "edge.sock"
+
+    @property
+    def edge_sockets(self) -> tuple[Path, ...]:
+        """All UNIX sockets that the edge listens on; a killed nginx leaves them, and another one cannot listen there."""
+        return self.edge_socket, *(self.run / f"edge-{name}.sock" for name in STREAMS)
 
     @property
     def edge(self) -> Path:

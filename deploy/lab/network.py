@@ -34,6 +34,10 @@ _HOST_SYSCTLS = {
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
 }
+# Machines of one platform talk across its bridge; the wall is for what is routed. (The kernel has these once br_netfilter is there.)
+_HOST_BRIDGE_SYSCTLS = {
+    f"net.bridge.bridge-nf-call-{name}": "0" for name in ("iptables", "ip6tables", "arptables")
+}
 # proxy_arp: this host answers for the subnets it routes to one of its own bridges, and for no others.
 _HOST_UPLINK_SYSCTLS = {f"net.ipv4.conf.{UPLINK}.proxy_arp": "1", f"net.ipv4.neigh.{UPLINK}.proxy_delay": "0"}
 
@@ -84,6 +88,8 @@ def ensure_host(lab: Lab, host: Host) -> None:
     """The same for one host's namespace and its cable to the portal's bridge."""
     _ensure_namespace(host.namespace)
     _sysctl(host.namespace, _HOST_SYSCTLS)
+    if Path("/proc/sys/net/bridge").is_dir():
+        _sysctl(host.namespace, _HOST_BRIDGE_SYSCTLS)
     if not _has_link(host.namespace, UPLINK):
         if _has_link(lab.namespace, host.name):
             _ip(lab.namespace, f"link delete {host.name}")

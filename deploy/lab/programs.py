@@ -163,7 +163,7 @@ def _directory(lab: Lab) -> Program:
 def _edge(lab: Lab) -> Program:
     command = in_portal(lab, _nginx(lab, lab.edge / "nginx.conf", "edge"))
     why = "nginx in front of all platforms."
-    return Program("edge", "infra", _script(lab, "edge", why, command, sockets=[lab.edge_socket]), 20)
+    return Program("edge", "infra", _script(lab, "edge", why, command, sockets=lab.edge_sockets), 20)
 
 
 def _front(lab: Lab) -> Program:
@@ -193,13 +193,25 @@ def _web(lab: Lab) -> Program:
 
 
 def _celery(lab: Lab, name: str, priority: int) -> Program:
-    command: list[object] = [lab.python, "-m", "celery", "-A", "placo", name, "--loglevel", "info"]
-    if name == "worker":
-        command += ["--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle"]
-    else:
-        command += ["--schedule", lab.root / "state" / "beat-schedule", "--pidfile", ""]
+    command = celery(lab.python, "placo", name, schedule=lab.root / "state" / "beat-schedule")
     script = _script(lab, name, f"The portal's {name}.", in_portal(lab, command))
     return Program(name, "app", script, priority, folder=REPOSITORY)
+
+
+def celery(python: Path, app: str, name: str, *, schedule: Path, threads: int = 8) -> list[object]:
+    """The command that runs a worker or beat; beat keeps what it rang last in the file `schedule`."""
+    command: list[object] = [python, "-m", "celery", "-A", app, name, "--loglevel", "info"]
+    if name == "worker":
+        return [
+            *command,
+            "--pool",
+            "threads",
+            "--concurrency",
+            threads,
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    return [*command, "--schedule", schedule, "--pidfile", ""]
 
 
 def _watch(lab: Lab) -> Program:

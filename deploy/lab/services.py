@@ -11,6 +11,7 @@ from deploy.lab.layout import PORTAL_ADDRESS, Lab
 from deploy.lab.programs import POSTGRES, environment, postgres_binds, private_command
 from deploy.lab.shell import render, run, write
 from deploy.lab.state import State
+from placo.domain.protocols import STREAMS
 
 _PAGES = Path(__file__).with_name("pages")
 _PSQL = ("psql", "-X", "-q", "-A", "-t")
@@ -32,7 +33,13 @@ def prepare(lab: Lab, state: State) -> None:
     for page in _PAGES.glob("*.html"):
         write(lab.edge / "pages" / page.name, page.read_bytes())
     write(lab.edge / "snippets" / "stopped.conf", render("stopped.conf.j2", lab=lab))
-    write(lab.edge / "nginx.conf", render("edge.conf.j2", lab=lab, address=PORTAL_ADDRESS))
+    key = lab.edge / "tls" / "certificate.key"  # where a stream server looks for it: one name, two endings
+    if not key.is_symlink():
+        key.symlink_to("key.pem")
+    edge = render(
+        "edge.conf.j2", lab=lab, address=PORTAL_ADDRESS, streams=STREAMS, ca=lab.edge / "tls" / "ca.pem"
+    )
+    write(lab.edge / "nginx.conf", edge)
     write(lab.root / "front" / "nginx.conf", render("front.conf.j2", lab=lab, state=state))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -82,7 +83,10 @@ def request(
 def approve(
     number: RequestId,
     plan_hash: Annotated[
-        str | None, typer.Option("--plan", help="Approve only if the plan is still this one.")
+        str | None,
+        typer.Option(
+            "--plan", help="Approve this plan only: the request's own, or the one that is offered instead."
+        ),
     ] = None,
     comment: Annotated[str, typer.Option(help="For the requester.")] = "",
     follow: Follow = False,
@@ -90,8 +94,24 @@ def approve(
 ) -> None:
     """Approve a request: the platform is made or changed at once (administrators)."""
     api = portal()
-    answer = api("POST", "requests", number, "approve", plan_hash=plan_hash, comment=comment)
+    try:
+        answer = api("POST", "requests", number, "approve", plan_hash=plan_hash, comment=comment)
+    except CommandError as error:
+        if "differences" in error.document:
+            _outdated(number, error, json=json)
+        raise
     began(api, answer, f"Request {number} is approved", json=json, follow=follow)
+
+
+def _outdated(number: int, error: CommandError, *, json: bool) -> None:
+    """Show where the plan that would be approved now differs, and how to approve that one."""
+    found, plan_hash = error.document["differences"], error.document["plan_hash"]
+    if json:
+        show.as_json(error.document)
+    elif found:
+        show.differences("The old plan and the new one", found)
+    if plan_hash:
+        error.remedy += f" To approve the new one: placo approve {number} --plan {plan_hash}"
 
 
 @app.command()
@@ -160,40 +180,26 @@ def remove(slug: Slug, uid: Uid, follow: Follow = False, json: Json = False) -> 
 # --- the life of a platform ---
 
 
-def _power(slug: str, action: str, *, follow: bool, json: bool) -> None:
-    api = portal()
-    answer = api("POST", "platforms", slug, "actions", action)
-    began(api, answer, f"{action} of {slug} has begun", json=json, follow=follow)
+POWER = {
+    "start": "Start the machines of a platform.",
+    "stop": "Stop the machines of a platform; nothing is lost.",
+    "restart": "Stop the machines of a platform, then start them.",
+    "suspend": "Hold the machines of a platform in their hosts' memory.",
+    "resume": "Have suspended machines go on.",
+}
 
 
-@app.command()
-def start(slug: Slug, follow: Follow = False, json: Json = False) -> None:
-    """Start the machines of a platform."""
-    _power(slug, "start", follow=follow, json=json)
+def _power(action: str) -> Callable[..., None]:
+    def power(slug: Slug, follow: Follow = False, json: Json = False) -> None:
+        api = portal()
+        answer = api("POST", "platforms", slug, "actions", action)
+        began(api, answer, f"{action} of {slug} has begun", json=json, follow=follow)
+
+    return power
 
 
-@app.command()
-def stop(slug: Slug, follow: Follow = False, json: Json = False) -> None:
-    """Stop the machines of a platform; nothing is lost."""
-    _power(slug, "stop", follow=follow, json=json)
-
-
-@app.command()
-def restart(slug: Slug, follow: Follow = False, json: Json = False) -> None:
-    """Stop the machines of a platform, then start them."""
-    _power(slug, "restart", follow=follow, json=json)
-
-
-@app.command()
-def suspend(slug: Slug, follow: Follow = False, json: Json = False) -> None:
-    """Hold the machines of a platform in their hosts' memory."""
-    _power(slug, "suspend", follow=follow, json=json)
-
-
-@app.command()
-def resume(slug: Slug, follow: Follow = False, json: Json = False) -> None:
-    """Have suspended machines go on."""
-    _power(slug, "resume", follow=follow, json=json)
+for _action, _help in POWER.items():
+    app.command(_action, help=_help)(_power(_action))
 
 
 @app.command()
@@ -254,28 +260,24 @@ def retire(
     began(api, api("DELETE", "platforms", slug), f"Retirement of {slug} has begun", json=json, follow=follow)
 
 
-def _decide(run_id: int, verb: str, *, follow: bool, json: bool) -> None:
-    api = portal()
-    found = api("POST", "runs", run_id, verb)
-    if follow:
-        follow_run(api, run_id, json=json)
-    else:
-        present(found, json, show.run)
+DECISIONS = {
+    "retry": "Try the failed steps of a stuck run again.",
+    "skip": "Go on without the failed steps of a stuck run (administrators).",
+    "undo": "Undo all that a run did: a creation or change at any time before something is removed, the others once stuck.",
+}
 
 
-@app.command()
-def retry(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
-    """Try the failed steps of a stuck run again."""
-    _decide(run_id, "retry", follow=follow, json=json)
+def _decide(verb: str) -> Callable[..., None]:
+    def decide(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
+        api = portal()
+        found = api("POST", "runs", run_id, verb)
+        if follow:
+            follow_run(api, run_id, json=json)
+        else:
+            present(found, json, show.run)
+
+    return decide
 
 
-@app.command()
-def skip(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
-    """Go on without the failed steps of a stuck run (administrators)."""
-    _decide(run_id, "skip", follow=follow, json=json)
-
-
-@app.command()
-def undo(run_id: RunId, follow: Follow = False, json: Json = False) -> None:
-    """Undo all that a run did: a creation or change at any time before something is removed, the others once stuck."""
-    _decide(run_id, "undo", follow=follow, json=json)
+for _verb, _help in DECISIONS.items():
+    app.command(_verb, help=_help)(_decide(_verb))

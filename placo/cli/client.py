@@ -17,16 +17,25 @@ TIMEOUT_S = 30.0
 
 
 class CommandError(Exception):
-    """What the person is told instead of a result: what was wrong, which fields, what to do."""
+    """What the person is told instead of a result: what was wrong, which fields, what to do.
+
+    `document` is the portal's problem document, where there is one.
+    """
 
     def __init__(
-        self, message: str, remedy: str = "", errors: list[dict[str, str]] | None = None, status: int = 0
+        self,
+        message: str,
+        remedy: str = "",
+        errors: list[dict[str, str]] | None = None,
+        status: int = 0,
+        document: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
         self.errors = errors or []
         self.status = status
+        self.document = document or {}
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ def _problem(answer: httpx.Response) -> CommandError:
         remedy = f"{remedy} Reference: {body['reference']}".strip()
     if answer.status_code == 401 and not answer.request.headers.get("Authorization", "").startswith("Basic"):
         remedy = "Run `placo login`."
-    return CommandError(str(body["detail"]), remedy, body.get("errors"), answer.status_code)
+    return CommandError(str(body["detail"]), remedy, body.get("errors"), answer.status_code, body)
 
 
 def _send(client: httpx.Client, method: str, path: str, **options: Any) -> Any:
@@ -120,6 +129,8 @@ def _send(client: httpx.Client, method: str, path: str, **options: Any) -> Any:
         ) from error
     if answer.is_error:
         raise _problem(answer)
+    if answer.status_code == httpx.codes.NO_CONTENT:
+        return None
     if not answer.headers.get("content-type", "").startswith("application/json"):
         raise CommandError(f"{client.base_url} is not a portal of PLACO.", "Check the address with --portal.")
     return answer.json()

@@ -36,6 +36,8 @@ def follow_run(api: Portal, run_id: int, *, json: bool) -> None:
         if not json and (seen is None or seen["version"] != run["version"]):
             for line in changes(seen, run):
                 show.say(line)
+            if (text := show.waits(run)) and (seen is None or show.waits(seen) != text):
+                show.say(f"  {text}")
         seen = run
         if run["state"] in (*ENDED, "stuck"):
             break

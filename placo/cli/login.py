@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 
 from placo.cli import show
 from placo.cli.base import DEFAULT_PORTAL, Json, PortalAddress, app
-from placo.cli.client import CommandError, Login, ask_token, forget_login, keep_login, read_login
+from placo.cli.client import CommandError, Login, Portal, ask_token, forget_login, keep_login, read_login
 
 
 def _password(file: Path | None) -> str:
@@ -59,8 +60,28 @@ def _ask(uid: str | None, address: str | None, password_file: Path | None) -> Lo
 
 @app.command()
 def logout() -> None:
-    """Forget the token kept on this machine."""
-    show.say("Logged out." if forget_login() else "You were not logged in.")
+    """End the token kept on this machine, and forget it."""
+    try:
+        known = read_login()
+    except CommandError:
+        known = None  # a file that cannot be read goes too
+    there = forget_login()
+    if known is not None:
+        _end(known)
+    show.say("Logged out." if there else "You were not logged in.")
+
+
+def _end(known: Login) -> None:
+    """Make a token void; one that is void already is no trouble."""
+    try:
+        Portal(known)("DELETE", "tokens", "current")
+    except CommandError as error:
+        if error.status == httpx.codes.UNAUTHORIZED:
+            return
+        raise CommandError(
+            f"the token is forgotten here, but it was not ended at {known.portal}: {error.message}",
+            "It ends by itself in some weeks. If others may have read it, tell your administrator.",
+        ) from error
 
 
 @app.command()

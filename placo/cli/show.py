@@ -24,6 +24,10 @@ COLOURS = {
     "approved": "green",
     "failed": "red",
     "stuck": "red bold",
+    "lost": "red bold",
+    "returned": "yellow",
+    "reachable": "green",
+    "unreachable": "red",
     "rejected": "red",
     "running": "cyan",
     "creating": "cyan",
@@ -118,6 +122,21 @@ def changes(found: Mapping[str, Any]) -> list[dict[str, object]]:
     return lines
 
 
+def differences(title: str, found: Iterable[Mapping[str, Any]]) -> None:
+    """Where two plans disagree: what, old, new."""
+    rows(title, ("what", "old", "new"), [{**_words_of(one), "what": one["item"]} for one in found])
+
+
+def _words_of(one: Mapping[str, Any]) -> dict[str, object]:
+    """The values of a difference; a whole machine as what is said of it."""
+    return {
+        name: ", ".join(f"{key} {part}" for key, part in one[name].items())
+        if isinstance(one[name], Mapping)
+        else one[name]
+        for name in ("old", "new")
+    }
+
+
 def requests(found: Iterable[Mapping[str, Any]]) -> None:
     """Requests, one a line."""
     columns = ("id", "kind", "state", "slug", "project", "what", "days", "requester", "comment")
@@ -155,6 +174,11 @@ def request(found: Mapping[str, Any]) -> None:
     )
     if change:
         rows("What changes", ("what", "before", "after"), changes(found))
+    if found["offer"]:
+        differences("The old plan and the new one that is offered", found["offer"]["differences"])
+        say(f"To approve the new one: placo approve {found['id']} --plan {found['offer']['plan_hash']}")
+    elif found["revised"]:
+        differences("The first plan and the present one", found["revised"])
     rows(
         "",
         ("name", "address", "memory_mib", "vcpus", "system_disk_gib", "data_volume_gib", "image"),
@@ -191,8 +215,8 @@ def way(machine: Mapping[str, Any]) -> str:
 def hosts(found: Iterable[Mapping[str, Any]]) -> None:
     """Hosts, and the templates of each."""
     found = list(found)
-    columns = ("name", "hypervisor", "enabled", "reachable", "version", "memory_mib", "disk_free_gib")
-    rows("", (*columns, "platforms", "warm"), found)
+    columns = ("name", "hypervisor", "enabled", "state", "version", "memory_mib", "disk_free_gib")
+    rows("", (*columns, "platforms", "waiting_runs", "warm"), found)
     templates = [
         {
             **template,
@@ -204,6 +228,14 @@ def hosts(found: Iterable[Mapping[str, Any]]) -> None:
         for template in host["templates"]
     ]
     rows("", ("host", "image", "state", "made in", "disk", "reason"), templates)
+
+
+def host(found: Mapping[str, Any]) -> None:
+    """One host, and what is kept for it while it is lost."""
+    names = ("state", "silent_since", "lost_at", "lost_by", "checked_at", "platforms", "waiting_runs")
+    facts(f"Host {found['name']}", {name: found[name] for name in names})
+    if found["reserved"]:
+        rows("Kept for what it may still have", ("platform", "subnet", "bridge", "macs"), found["reserved"])
 
 
 def drift(found: Iterable[Mapping[str, Any]]) -> None:
@@ -225,7 +257,9 @@ def difference(detail: Mapping[str, Any]) -> str:
 
 
 def state(found: Mapping[str, Any]) -> str:
-    """A platform's state; what it was, where nobody can know."""
+    """A platform's state; what it was, where nobody can know; that it is lost."""
+    if found.get("lost"):
+        return f"lost ({found['state']})"
     return f"unknown ({found['state']})" if found.get("unknown") else str(found["state"])
 
 
@@ -247,8 +281,17 @@ def run(found: Mapping[str, Any]) -> None:
         f"Run {found['id']}",
         {
             name: found[name]
-            for name in ("kind", "platform", "subject", "state", "started_by", "created_at", "ended_at")
-        },
+            for name in (
+                *("kind", "platform", "subject", "state"),
+                *("started_by", "created_at", "ended_at", "web_request"),
+            )
+        }
+        | ({"now": waits(found)} if found["waits"] else {}),
     )
     steps = [{**step, "note": step["error"] or step["message"]} for step in found["steps"]]
     rows("", ("name", "state", "attempts", "note"), steps)
+
+
+def waits(found: Mapping[str, Any]) -> str:
+    """What a run waits for: "waits for host h2, which has not answered since 10:12"."""
+    return "; ".join(wait["text"] for wait in found.get("waits", ()))

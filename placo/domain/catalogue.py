@@ -112,6 +112,11 @@ class Catalogue:
         suffixes += [len(name) + 1 for name in self.machines]
         return DNS_LABEL_LENGTH - max(suffixes, default=0)
 
+    def is_public_name(self, label: str) -> bool:
+        """Whether a label may be a public name of some platform: then it can be no slug, which is one itself (of mail addresses)."""
+        endings = {route.host.removeprefix("{slug}") for m in self.machines.values() for route in m.routes}
+        return any(ending and label.endswith(ending) for ending in endings)
+
     def base_recipe(self) -> dict[str, Any]:
         """What the shared first layer of all images is made from."""
         guest = {

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from placo.domain.catalogue_errors import Problem
 from placo.domain.catalogue_model import BASE_SOFTWARE, Machine, Service, Software
 
+SLUG = "{slug}"
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -68,8 +70,9 @@ def _check_service(service: Service, parts: Parts) -> list[Problem]:
             )
         elif endpoint.machine in parts.machines:
             routes = parts.machines[endpoint.machine].routes
-            if not any(route.host == endpoint.host and route.service == service.id for route in routes):
-                message = f'no route of machine "{endpoint.machine}" leads "{endpoint.host}" to this service.'
+            wanted = (endpoint.host, endpoint.protocol, service.id)
+            if wanted not in {(route.host, route.protocol, route.service) for route in routes}:
+                message = f'no {endpoint.protocol} route of machine "{endpoint.machine}" leads "{endpoint.host}" to this service.'
                 remedy = f"Add [[routes]] to machines/{endpoint.machine}/machine.toml, or correct the host."
                 problems.append(Problem(file, f"{key}.host", message, remedy))
         allowed = {"slug"} | {option.name for option in service.options}
@@ -108,8 +111,8 @@ def _check_machine(machine: Machine, parts: Parts) -> list[Problem]:
             message = f'the service "{route.service}" has no machine "{machine.name}".'
             remedy = f"Add it to machines in services/{route.service}.toml, or correct the route."
             problems.append(Problem(file, f"routes[{number}].service", message, remedy))
-    if machine.probe.host not in {route.host for route in machine.routes}:
-        message = f'no route of this machine has the host "{machine.probe.host}".'
+    if (machine.probe.host, machine.probe.protocol) not in {(r.host, r.protocol) for r in machine.routes}:
+        message = f'no {machine.probe.protocol} route of this machine has the host "{machine.probe.host}".'
         problems.append(Problem(file, "probe.host", message, "Probe a host of one of its [[routes]]."))
     problems += _check_targets(machine, parts, file)
     return problems
@@ -149,22 +152,25 @@ def _check_cycles(parts: Parts) -> list[Problem]:
 def _check_hosts(parts: Parts) -> list[Problem]:
     """No public name of one platform may ever be that of another.
 
-    ``{slug}-web`` of the platform "x-a" and ``{slug}-a-web`` of the platform "x" would be the same name.
+    ``{slug}-web`` of the platform "x-a" and ``{slug}-a-web`` of the platform "x" would be the same name. (That a slug itself
+    does not end like a host, so that ``{slug}`` can be a domain of mail addresses, is checked where slugs are chosen.)
     """
     uses = [
-        (route.host, machine.name, number)
+        (route.host, route.protocol, machine.name, number)
         for machine in parts.machines.values()
         for number, route in enumerate(machine.routes, start=1)
     ]
     problems = []
-    for position, (host, machine, number) in enumerate(uses):
-        for other_position, (other, other_machine, _) in enumerate(uses):
-            if position == other_position:
+    for position, (host, protocol, machine, number) in enumerate(uses):
+        for other_position, (other, other_protocol, other_machine, _) in enumerate(uses):
+            if position == other_position or (SLUG in (host, other) and host != other):
                 continue
             file, key = f"machines/{machine}/machine.toml", f"routes[{number}].host"
             if host == other:
-                message = f'"{host}" is also a route of machine "{other_machine}".'
-                problems.append(Problem(file, key, message, "Give each route its own host."))
+                if protocol == other_protocol or machine != other_machine:
+                    message = f'"{host}" is also a route of machine "{other_machine}".'
+                    remedy = "Give each route its own host; one machine may use it for several protocols."
+                    problems.append(Problem(file, key, message, remedy))
             elif host.removeprefix("{slug}").endswith(other.removeprefix("{slug}")):
                 message = f'"{host}" can be the same name as "{other}" of another platform.'
                 remedy = f'Choose a host that does not end in "{other.removeprefix("{slug}")}".'

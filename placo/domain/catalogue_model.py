@@ -125,7 +125,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address that people use. `host` is a label below the edge's domain; `path` may name options of the service."""
+    """An address that people use. `host` is a label below the edge's domain; `path` may name options of the service.
+
+    `protocol` is one of placo.domain.protocols.PUBLIC; of "smtp" the host is a domain of mail addresses.
+    """
 
     name: str
     machine: str
@@ -193,7 +196,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Route:
-    """A public name at the edge that leads to `port` of the machine when `service` is part of the platform."""
+    """A public name at the edge that leads, in its protocol, to `port` of the machine when `service` is part of the platform."""
 
     service: str
     host: str
@@ -207,7 +210,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Probe:
-    """How to know that a machine works: GET `path` on the public name answers one of `expect_status` within `timeout_s`."""
+    """How to know that a machine works: GET `path` on the public name answers one of `expect_status` within `timeout_s`.
+
+    In the other protocols: the server greets.
+    """
 
     protocol: str
     host: str

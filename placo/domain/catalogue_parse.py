@@ -24,10 +24,12 @@ from placo.domain.catalogue_model import (
     Software,
 )
 from placo.domain.catalogue_reader import Table, open_table
+from placo.domain.protocols import HTTPS, PUBLIC, SMTP, STREAMS
 
 NAME = r"[a-z][a-z0-9-]{0,30}"
 OPTION_NAME = r"[a-z][a-z0-9_]{0,30}"
 HOST = r"\{slug\}-[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?"
+MAIL_DOMAIN = rf"\{{slug\}}|{HOST}"
 HOST_EXAMPLE = "{slug}-web"
 PATH = r"/[A-Za-z0-9_.~{}/-]*"
 PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
@@ -116,11 +118,12 @@ def _check_option(table: Table, option: Option, default: object) -> None:
 
 
 def _parse_endpoint(table: Table) -> Endpoint:
+    protocol = table.text("protocol", "|".join(PUBLIC), HTTPS)
     endpoint = Endpoint(
         name=table.text("name", NAME, "site"),
         machine=table.text("machine", NAME, "www"),
-        protocol=table.text("protocol", "https", "https"),
-        host=table.text("host", HOST, HOST_EXAMPLE),
+        protocol=protocol,
+        host=table.text("host", MAIL_DOMAIN if protocol == SMTP else HOST, HOST_EXAMPLE),
         path=table.text("path", PATH, "/", default="/"),
         title=table.bilingual("title"),
     )
@@ -165,11 +168,12 @@ def _parse_port(table: Table) -> Port:
 
 
 def _parse_route(table: Table) -> Route:
+    protocol = table.text("protocol", "|".join(PUBLIC), HTTPS)
     route = Route(
         service=table.text("service", NAME, "web"),
-        host=table.text("host", HOST, HOST_EXAMPLE),
+        host=table.text("host", MAIL_DOMAIN if protocol == SMTP else HOST, HOST_EXAMPLE),
         port=table.integer("port", 1, 65535),
-        protocol=table.text("protocol", "https", "https"),
+        protocol=protocol,
     )
     table.close()
     return route
@@ -177,12 +181,14 @@ def _parse_route(table: Table) -> Route:
 
 def _parse_probe(table: Table) -> Probe:
     if not table.data:  # already reported as missing
-        return Probe("https", HOST_EXAMPLE, "/", (200,), 5.0)
+        return Probe(HTTPS, HOST_EXAMPLE, "/", (200,), 5.0)
+    protocol = table.text("protocol", "|".join((HTTPS, *STREAMS)), HTTPS)
+    web = protocol == HTTPS
     probe = Probe(
-        protocol=table.text("protocol", "https", "https"),
+        protocol=protocol,
         host=table.text("host", HOST, HOST_EXAMPLE),
-        path=table.text("path", PATH, "/", default="/"),
-        expect_status=table.integers("expect_status", 100, 599, 200),
+        path=table.text("path", PATH, "/", default="/") if web else "",
+        expect_status=table.integers("expect_status", 100, 599, 200) if web else (),
         timeout_s=float(table.integer("timeout_s", 1, 60, default=5)),
     )
     table.close()

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from placo.domain.catalogue import Catalogue
 from placo.domain.plan import Placement, Plan, PlannedMachine, planned_endpoints, planned_machine
+from placo.domain.plan_items import differences
 from placo.domain.quota import Cost
 
 MEMORY_STEP_MIB, MEMORY_MAX_MIB, VCPUS_MAX, DATA_MAX_GIB = 64, 262_144, 64, 16_384
@@ -117,16 +118,19 @@ def _resized(machine: PlannedMachine, size: Size | None) -> PlannedMachine:
 
 def difference(old: Plan, new: Plan) -> Difference:
     """What has to be done to make `new` of `old`, two plans of one platform."""
-    before = {m.name: m for m in old.machines}
-    after = {m.name: m for m in new.machines}
-    kept = [(before[name], after[name]) for name in before if name in after]
+    found = differences(old, new)
+
+    def sized(*names: str) -> tuple[str, ...]:
+        machines = [i.path[1] for i in found if i.kind == "machines" and i.path[2:] in {(n,) for n in names}]
+        return tuple(dict.fromkeys(machines))
+
     return Difference(
-        services_added=tuple(s for s in new.services if s not in old.services),
-        services_removed=tuple(s for s in old.services if s not in new.services),
-        added=tuple(name for name in after if name not in before),
-        removed=tuple(name for name in before if name not in after),
-        resized=tuple(a.name for a, b in kept if (a.memory_mib, a.vcpus) != (b.memory_mib, b.vcpus)),
-        grown=tuple(a.name for a, b in kept if a.data_volume_gib != b.data_volume_gib),
+        services_added=tuple(i.path[1] for i in found if i.kind == "services" and i.came),
+        services_removed=tuple(i.path[1] for i in found if i.kind == "services" and i.went),
+        added=tuple(i.path[1] for i in found if i.kind == "machines" and i.came),
+        removed=tuple(i.path[1] for i in found if i.kind == "machines" and i.went),
+        resized=sized("memory_mib", "vcpus"),
+        grown=sized("data_volume_gib"),
     )
 
 

@@ -60,12 +60,21 @@ def reminder(term: Term, rules: Rules, given: Collection[int], today: date) -> i
     Only the latest of those whose day has come: earlier ones that were missed are not made up for. One whose day is not after
     the beginning of the term makes no sense: who gets ten days need not be told on the first that there are only thirty left.
     """
-    left, length = term.days_left(today), (term.ends_on - term.began_on).days
-    if left <= 0:
+    if term.days_left(today) <= 0:
         return None
-    come = [days for days in rules.reminders if left <= days < length]
-    latest = min(come, default=None)
+    latest = min(_come(term, rules, today), default=None)
     return None if latest is None or any(days <= latest for days in given) else latest
+
+
+def _come(term: Term, rules: Rules, today: date) -> list[int]:
+    """The reminders of this term whose day has come."""
+    left, length = term.days_left(today), (term.ends_on - term.began_on).days
+    return [days for days in rules.reminders if left <= days < length]
+
+
+def reminding(term: Term, rules: Rules, today: date) -> bool:
+    """Whether the time has come in which people are reminded of the end of this term, or are told that it is over."""
+    return term.over(today) or bool(_come(term, rules, today))
 
 
 def duty(term: Term, *, still: bool, today: date) -> Duty | None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import date
 from ipaddress import IPv4Network
 from typing import Any
 from uuid import UUID, uuid5
 
 from pydantic import TypeAdapter
 
+from placo.domain import protocols
 from placo.domain.catalogue import Catalogue, Machine
 from placo.domain.quota import Cost
 
@@ -161,9 +163,30 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of the canonical JSON: what an administrator approves."""
+        """SHA-256 (hex) of the canonical JSON."""
         text = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_of(plan: Plan, ends_on: date | None) -> str:
+    """What an administrator approves: the plan, together with another last day where a change asks for one."""
+    if ends_on is None:
+        return plan.hash
+    return hashlib.sha256(f"{plan.hash} until {ends_on.isoformat()}".encode()).hexdigest()
+
+
+def identities(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What no two platforms may have the same of: (kind, value)."""
+    network = plan.network
+    yield from (
+        ("UUID", plan.uuid),
+        ("UUID", network.uuid),
+        ("MAC", network.mac),
+        ("subnet", network.subnet),
+        ("bridge", network.bridge),
+    )
+    for machine in plan.machines:
+        yield from (("UUID", machine.uuid), ("MAC", machine.mac), ("address", machine.address))
 
 
 _ADAPTER = TypeAdapter(Plan)
@@ -312,7 +335,6 @@ def planned_endpoints(
     placement: Placement,
 ) -> tuple[PlannedEndpoint, ...]:
     """The public addresses of services."""
-    port = "" if placement.edge_port == 443 else f":{placement.edge_port}"
     found = []
     for service in services:
         for endpoint in catalogue.services[service].endpoints:
@@ -327,9 +349,16 @@ def planned_endpoints(
                     protocol=endpoint.protocol,
                     host=host,
                     path=path,
-                    url=f"{endpoint.protocol}://{host}{port}{path}",
+                    url=protocols.address(endpoint.protocol, host, path, placement.edge_port),
                     machine=endpoint.machine,
-                    port=next((r.port for r in routes if r.host == endpoint.host), 443),
+                    port=next(
+                        (
+                            r.port
+                            for r in routes
+                            if (r.host, r.protocol) == (endpoint.host, endpoint.protocol)
+                        ),
+                        443,
+                    ),
                 )
             )
     return tuple(found)

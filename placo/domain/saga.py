@@ -82,10 +82,6 @@ def policy(action: str) -> Policy:
     return POLICIES.get(action, DEFAULT_POLICY)
 
 
-OUTAGE_PATIENCE = 10
-"""How many times as often a step is tried when the other side does not answer at all: half an hour instead of minutes."""
-
-
 def backoff(attempt: int) -> float:
     """Seconds to wait after the `attempt`-th failure (counted from 1): 1, 2, 4 ... at most 30."""
     return float(min(2 ** (attempt - 1), 30))

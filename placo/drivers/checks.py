@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from placo.domain.protocols import HTTPS, STREAMS
 from placo.drivers.ports import EdgeRoute, Rejected
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -44,9 +45,10 @@ def _is_address(value: str) -> bool:
 
 
 def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]:
-    """The routes of one site, each host once, addresses and ports possible; else Rejected."""
+    """The routes of one site, each host once a protocol and always the same machine, addresses and ports possible; else Rejected."""
     dns_label(slug, "slug")
-    checked: dict[str, EdgeRoute] = {}
+    checked: dict[tuple[str, str], EdgeRoute] = {}
+    machines: dict[str, str] = {}
     for route in routes:
         host_name(route.host, "edge host")
         host_name(route.upstream_name, "upstream name")
@@ -54,7 +56,11 @@ def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]
             raise Rejected(f"upstream address {route.address!r} is not an IP address")
         if type(route.port) is not int or not 0 < route.port < 65536:
             raise Rejected(f"upstream port {route.port!r} is not a port")
-        if route.host in checked:
+        if route.protocol not in (HTTPS, *STREAMS):
+            raise Rejected(f"protocol {route.protocol!r} is none that the edge speaks")
+        if (route.host, route.protocol) in checked:
             raise Rejected(f"edge host {route.host!r} is routed twice")
-        checked[route.host] = route
+        if machines.setdefault(route.host, route.upstream_name) != route.upstream_name:
+            raise Rejected(f"edge host {route.host!r} leads to two machines")
+        checked[route.host, route.protocol] = route
     return tuple(checked.values())

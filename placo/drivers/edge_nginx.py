@@ -1,6 +1,9 @@
 """The edge on nginx: one file per platform in `sites_dir`, its certificate and key in `certificates_dir`.
 
-A third file, ``.<slug>.json`` in `sites_dir`, is written before the others and removed after them: it names the platform
+What is not HTTPS is in a second file, ``<slug>.streams``: lines for the maps by which nginx's stream servers, one for each
+protocol, find certificate and machine of the name that a client asks for (deploy/lab/templates/edge.conf.j2 has them).
+
+Another file, ``.<slug>.json`` in `sites_dir`, is written before the others and removed after them: it names the platform
 that a slug's files belong to and the digest of what nginx was last seen to serve for it. So a call that was interrupted
 anywhere is finished by the next one, and a repetition that finds nothing changed does not disturb nginx.
 """
@@ -20,6 +23,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from placo.domain.protocols import HTTPS
 from placo.drivers.certificates import check_pair
 from placo.drivers.checks import dns_label, edge_routes, platform_uuid
 from placo.drivers.nginx_process import Nginx
@@ -92,6 +96,7 @@ class NginxEdge:
             self._key(slug): key,
             self._certificate(slug): certificate,
             self._site(slug): self._rendered(slug, platform_uuid(uuid), checked),
+            self._streams(slug): self._stream_lines(slug, checked),
         }
         digest = _digest(wanted.values())
         with self._locked():
@@ -118,6 +123,7 @@ class NginxEdge:
             if (owner is None and not leftover) or (owner is not None and owner.uuid != uuid):
                 return
             self._site(slug).unlink(missing_ok=True)
+            self._streams(slug).unlink(missing_ok=True)
             self._nginx.reload()
             for path in (self._certificate(slug), self._key(slug), self._mark_file(slug)):
                 path.unlink(missing_ok=True)
@@ -140,6 +146,9 @@ class NginxEdge:
 
     def _site(self, slug: str) -> Path:
         return self._sites / f"{slug}.conf"
+
+    def _streams(self, slug: str) -> Path:
+        return self._sites / f"{slug}.streams"
 
     def _certificate(self, slug: str) -> Path:
         return self._certificates / f"{slug}.pem"
@@ -171,6 +180,7 @@ class NginxEdge:
         targets = [
             {"host": route.host, "upstream_name": route.upstream_name, "target": _target(route)}
             for route in routes
+            if route.protocol == HTTPS
         ]
         return (
             _TEMPLATES.get_template("edge_site.conf.j2")
@@ -186,6 +196,16 @@ class NginxEdge:
             )
             .encode()
         )
+
+    def _stream_lines(self, slug: str, routes: Sequence[EdgeRoute]) -> bytes:
+        """Per name the certificate's path without its ending and the machine's name, per protocol the machine's address."""
+        lines = [f"# PLACO platform {slug}: written by the portal, changes made here are lost.\n"]
+        streams = [route for route in routes if route.protocol != HTTPS]
+        for host, upstream in {route.host: route.upstream_name for route in streams}.items():
+            lines.append(f'"pair:{host}" "{self._certificate(slug).with_suffix("")}";\n')
+            lines.append(f'"name:{host}" "{upstream}";\n')
+        lines += [f'"{route.protocol}:{route.host}" "{_target(route)}";\n' for route in streams]
+        return "".join(lines).encode()
 
     def _check(self, before: Mapping[Path, bytes | None], *, new_site: bool, mark: Path) -> None:
         """Put everything back and raise if nginx does not accept what was written.

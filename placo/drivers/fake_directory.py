@@ -1,20 +1,18 @@
 """A directory in a folder: the contract without a server, for tests of everything above the drivers.
 
-Platforms survive the process and are shared by all processes that use the same folder; people and their roles are each process's own.
+Platforms, guests and keys survive the process and are shared by all processes that use the same folder; people of the laboratory
+and their roles are each process's own (fake_people.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from placo.drivers.checks import dns_label, platform_uuid
-from placo.drivers.fake_storage import Shelf
-from placo.drivers.faults import Faults
-from placo.drivers.people import best_first, searchable
+from placo.drivers.fake_people import FakePeople
 from placo.drivers.ports import DirectoryStatus, MachineAccount, Person, Rejected
 
 
@@ -39,27 +37,20 @@ class _Subtree:
         }
 
 
-class FakeDirectory:
+class FakeDirectory(FakePeople):
     """`ports.Directory` in `folder`. `faults` makes it fail; people are added with `add_person`; it lacks overlays in `missing`."""
 
     def __init__(self, folder: Path, people: Iterable[Person] = (), base: str = "dc=placo,dc=test") -> None:
-        self.faults = Faults("the fake directory")
+        super().__init__(folder, people)
         self._base = base
-        self._shelf = Shelf(folder)
-        self._people: dict[str, Person] = {}
-        self.admins: set[str] = set()
-        self.owners_of: dict[str, set[str]] = {}
         self.missing: tuple[str, ...] = ()
-        for person in people:
-            self.add_person(person)
-
-    def add_person(self, person: Person) -> None:
-        """Somebody joins (or changes)."""
-        self._people[person.uid.casefold()] = person
 
     def remove_person(self, uid: str) -> None:
         """Somebody leaves the directory, and all groups with it (what refint does in slapd)."""
         self._people.pop(uid.casefold(), None)
+        self._leave_groups(uid)
+
+    def _leave_groups(self, uid: str) -> None:
         for group in (self.admins, *self.owners_of.values()):
             group.discard(uid)
         with self._shelf.locked():
@@ -79,27 +70,20 @@ class FakeDirectory:
                         return subtree.members
         return None
 
+    def keys_visible_to(self, machine_dn: str, password: str) -> dict[str, tuple[str, ...]]:
+        """The ssh keys that a machine's account sees: those of the people whom it sees."""
+        visible = self.visible_to(machine_dn, password) or set()
+        return {
+            found["uid"]: tuple(found["keys"])
+            for found in self._shelf.all("keys")
+            if found["uid"] in visible and self._known_person(found["uid"])
+        }
+
     # --- the contract ---
 
     def status(self) -> DirectoryStatus:
         with self._operation("status"):
-            return DirectoryStatus(len(self._people), self.missing, ())
-
-    def person(self, uid: str) -> Person | None:
-        with self._operation("person"):
-            return self._people.get(uid.casefold())
-
-    def search_people(self, text: str, limit: int = 10) -> list[Person]:
-        with self._operation("search_people"):
-            wanted = searchable(text).casefold()
-            if not wanted:
-                return []
-            found = [
-                person
-                for person in self._people.values()
-                if any(wanted in value.casefold() for value in (person.uid, person.name, person.mail))
-            ]
-            return best_first(found, wanted)[:limit]
+            return DirectoryStatus(len(self._everybody()), self.missing, ())
 
     def ensure_platform(self, slug: str, uuid: str, owners: Iterable[str]) -> None:
         with self._operation("ensure_platform"):
@@ -153,6 +137,13 @@ class FakeDirectory:
                     group.difference_update({known for known in group if known.casefold() == uid.casefold()})
                 self._put(slug, subtree)
 
+    def remove_owner(self, slug: str, uid: str) -> None:
+        with self._operation("remove_owner"):
+            dns_label(slug, "slug")
+            if (subtree := self._find(slug)) is not None:
+                subtree.owners -= {known for known in subtree.owners if known.casefold() == uid.casefold()}
+                self._put(slug, subtree)
+
     def members(self, slug: str) -> Mapping[str, bool]:
         with self._operation("members"):
             subtree = self._find(dns_label(slug, "slug"))
@@ -160,11 +151,11 @@ class FakeDirectory:
 
     def administrators(self) -> frozenset[str]:
         with self._operation("administrators"):
-            return frozenset(self.admins)
+            return self._lab(self.admins)
 
     def project_owners(self, project: str) -> frozenset[str]:
         with self._operation("project_owners"):
-            return frozenset(self.owners_of.get(dns_label(project, "project"), ()))
+            return self._lab(self.owners_of.get(dns_label(project, "project"), ()))
 
     def platforms(self) -> Mapping[str, str]:
         with self._operation("platforms"):
@@ -197,18 +188,6 @@ class FakeDirectory:
 
     def _top(self, slug: str) -> str:
         return f"ou={dns_label(slug, 'slug')},ou=platforms,{self._base}"
-
-    @contextmanager
-    def _operation(self, name: str) -> Iterator[None]:
-        self.faults.check(name)
-        with self._shelf.locked():
-            yield
-
-    def _known(self, uid: str) -> str:
-        person = self._people.get(uid.casefold())
-        if person is None:
-            raise Rejected(f"the directory has nobody with the uid {uid!r}")
-        return person.uid
 
     def _find(self, slug: str) -> _Subtree | None:
         found = self._shelf.get("platforms", slug)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from placo.drivers.certificates import check_pair, create_root, issue_from
 from placo.drivers.checks import dns_label, edge_routes, platform_uuid
@@ -25,6 +26,11 @@ class FakeSite:
     certificate: bytes = field(repr=False)
 
 
+def _site(found: Mapping[str, Any]) -> FakeSite:
+    routes = tuple(EdgeRoute(**route) for route in found["routes"])
+    return FakeSite(found["uuid"], routes, found["certificate"].encode())
+
+
 class FakeEdge:
     """`ports.Edge` in `folder`; `served` is the world that tests look at, `complaint` what it has against its configuration."""
 
@@ -36,14 +42,22 @@ class FakeEdge:
     @property
     def served(self) -> dict[str, FakeSite]:
         """slug -> what is served for it."""
-        return {
-            found["slug"]: FakeSite(
-                found["uuid"],
-                tuple(EdgeRoute(**route) for route in found["routes"]),
-                found["certificate"].encode(),
-            )
-            for found in self._shelf.all("sites")
-        }
+        return {found["slug"]: _site(found) for found in self._shelf.all("sites")}
+
+    def site(self, slug: str) -> FakeSite | None:
+        """What is served for one platform, for assertions: the others are not read."""
+        found = self._shelf.get("sites", slug)
+        return None if found is None else _site(found)
+
+    def routed(self, host: str, protocol: str) -> bool:
+        """Whether a platform has a route for this name, told from the name: it begins with the platform's slug."""
+        label = host.partition(".")[0]
+        while label:
+            site = self.site(label)
+            if site is not None:
+                return any((route.host, route.protocol) == (host, protocol) for route in site.routes)
+            label = label.rpartition("-")[0]
+        return False
 
     def status(self) -> EdgeStatus:
         if self.faults.unreachable:
@@ -123,9 +137,18 @@ class FakeProber:
             self.faults.check("https")
         except Exception as error:  # noqa: BLE001 - whatever a test asked for
             return ProbeResult(False, str(error))
-        routed = any(route.host == host for site in self._edge.served.values() for route in site.routes)
-        status = self.answers.get(host, 200 if routed else 404)
+        status = self.answers.get(host, 200 if self._edge.routed(host, "https") else 404)
         expected = sorted(set(expect_status))
         if status in expected:
             return ProbeResult(True, f"answers {status}")
         return ProbeResult(False, f"answers {status} instead of {' or '.join(map(str, expected))}")
+
+    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
+        """What the edge routes greets, unless `answers` has something for the host that is not 200."""
+        self.asked.append((host, protocol, timeout_s))
+        try:
+            self.faults.check(protocol)
+        except Exception as error:  # noqa: BLE001 - whatever a test asked for
+            return ProbeResult(False, str(error))
+        healthy = self.answers.get(host, 200) == 200 and self._edge.routed(host, protocol)
+        return ProbeResult(healthy, "greets" if healthy else "the connection is closed without a greeting")

@@ -47,10 +47,14 @@ class FakeHypervisor:
     """
 
     def __init__(
-        self, directory: Path, name: str = "fake", delays: Mapping[str, float] | None = None
+        self,
+        directory: Path,
+        name: str = "fake",
+        delays: Mapping[str, float] | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.name = name
-        self.faults = Faults(name)
+        self.faults = faults or Faults(name)
         self.delays: dict[str, float] = dict(delays or {})
         self.deaf_guests: set[str] = set()
         self.version = "fake 1.0.0"

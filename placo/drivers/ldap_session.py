@@ -19,12 +19,13 @@ import ldap.asyncsearch
 import ldap.dn
 import ldap.filter
 
-from placo.drivers.ports import DriverError, Rejected, Unavailable
+from placo.drivers.ports import DriverError, PasswordRefused, Rejected, Unavailable
 
 Answer = TypeVar("Answer")
 
 BASE, ONELEVEL, SUBTREE = ldap.SCOPE_BASE, ldap.SCOPE_ONELEVEL, ldap.SCOPE_SUBTREE
 escape_filter = ldap.filter.escape_filter_chars
+escape_dn = ldap.dn.escape_dn_chars
 format_filter = ldap.filter.filter_format
 
 _DOWN = (ldap.SERVER_DOWN, ldap.TIMEOUT, ldap.CONNECT_ERROR, ldap.UNAVAILABLE, ldap.BUSY)
@@ -64,6 +65,16 @@ def rdn_value(dn: str, attribute: str) -> str:
     """The value of a DN's first part if that is of `attribute`, else ""."""
     name, value, _flags = ldap.dn.str2dn(dn)[0][0]
     return str(value) if name.lower() == attribute else ""
+
+
+def is_below(dn: str, base: str) -> bool:
+    """Whether an entry is somewhere below another one."""
+    parts, above = _parts(dn), _parts(base)
+    return len(parts) > len(above) and parts[-len(above) :] == above
+
+
+def _parts(dn: str) -> list[list[tuple[str, str]]]:
+    return [[(name.lower(), value.casefold()) for name, value, _flags in rdn] for rdn in ldap.dn.str2dn(dn)]
 
 
 def depth(dn: str) -> int:
@@ -159,8 +170,11 @@ class Session:
             self._connection.modify_s(dn, [(ldap.MOD_DELETE, attribute, _encoded([value]))])
 
     def set_password(self, dn: str, password: str) -> None:
-        """By Password Modify (RFC 3062): the server hashes."""
-        self._connection.passwd_s(dn, None, password)
+        """By Password Modify (RFC 3062): the server hashes, and its policy may refuse."""
+        try:
+            self._connection.passwd_s(dn, None, password)
+        except ldap.CONSTRAINT_VIOLATION as error:
+            raise PasswordRefused(f"the directory refuses the password: {_words(error)}") from error
 
 
 class Sessions:
@@ -195,6 +209,21 @@ class Sessions:
         except (ldap.INVALID_CREDENTIALS, ldap.INAPPROPRIATE_AUTH):
             return False
         return True
+
+    def change_password(self, dn: str, old: str, new: str) -> bool:
+        """As the account itself does it: False when it cannot bind with `old`. PasswordRefused by the policy."""
+        with _translated():
+            try:
+                connection = self._bound(dn, old)
+            except (ldap.INVALID_CREDENTIALS, ldap.INAPPROPRIATE_AUTH):
+                return False
+            try:
+                connection.passwd_s(dn, old, new)
+            except ldap.CONSTRAINT_VIOLATION as error:
+                raise PasswordRefused(f"the directory refuses the password: {_words(error)}") from error
+            finally:
+                connection.unbind_s()
+            return True
 
     def _kept(self, session: Session, operation: Callable[[Session], Answer]) -> Answer:
         """Run the operation and keep the session for the next one, unless it failed as a connection."""

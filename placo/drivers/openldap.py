@@ -1,4 +1,4 @@
-"""The directory on OpenLDAP: people, platforms' subtrees, machines' accounts.
+"""The directory on OpenLDAP: platforms' subtrees and machines' accounts; people are in openldap_people.py.
 
 Three decisions make each operation repeatable from any half state:
 
@@ -20,34 +20,28 @@ from placo.drivers.ldap_session import (
     BASE,
     ONELEVEL,
     SUBTREE,
-    Entry,
     MissingEntryError,
     Session,
     Sessions,
     connection_options,
     depth,
-    escape_filter,
-    format_filter,
     is_unavailable,
-    rdn_value,
 )
-from placo.drivers.people import best_first, searchable
-from placo.drivers.ports import DirectoryStatus, DriverError, MachineAccount, Person, Rejected
+from placo.drivers.openldap_people import OpenLdapPeople, uid_of
+from placo.drivers.ports import DirectoryStatus, DriverError, MachineAccount, Rejected
 
 __all__ = ["OpenLdapDirectory", "connection_options", "is_unavailable", "people_search"]
 
-_SCANNED = 200  # how many people a search looks at before it sorts them
-_PERSON = ("uid", "cn", "mail")
 _OVERLAYS = ("memberof", "refint", "ppolicy")
 _PPOLICY_CONTROL = "1.3.6.1.4.1.42.2.27.8.5.1"
 
 
 def people_search(base: str) -> tuple[str, int, str]:
     """Base, scope and filter for django-auth-ldap's LDAPSearch of the person who logs in."""
-    return f"ou=people,{base}", ONELEVEL, "(&(objectClass=inetOrgPerson)(uid=%(user)s))"
+    return f"ou=people,{base}", SUBTREE, "(&(objectClass=inetOrgPerson)(uid=%(user)s))"
 
 
-class OpenLdapDirectory:
+class OpenLdapDirectory(OpenLdapPeople):
     """`ports.Directory` on slapd 2.5; safe from several threads (each has its own connection, made when needed).
 
     `uri` is ldapi:// (local), ldaps:// or ldap:// (then StartTLS is demanded); `timeout_s` bounds connecting and each
@@ -57,9 +51,7 @@ class OpenLdapDirectory:
     def __init__(
         self, uri: str, base: str, bind_dn: str, password: str, ca_file: Path, *, timeout_s: float = 5.0
     ) -> None:
-        self._sessions = Sessions(uri, bind_dn, password, ca_file, timeout_s=timeout_s)
-        self._base = base
-        self._people = f"ou=people,{base}"
+        super().__init__(Sessions(uri, bind_dn, password, ca_file, timeout_s=timeout_s), base)
         self._platforms = f"ou=platforms,{base}"
         self._nobody = f"cn=nobody,ou=system,{base}"
 
@@ -72,7 +64,7 @@ class OpenLdapDirectory:
         def look(session: Session) -> DirectoryStatus:
             if not session.search(self._people, BASE):
                 raise DriverError(f"the directory shows no {self._people} to the portal's account")
-            people = len(session.search(self._people, ONELEVEL, "(objectClass=inetOrgPerson)"))
+            people = len(session.search(self._people, SUBTREE, "(objectClass=inetOrgPerson)"))
             seen = session.overlays()
             if seen:
                 return DirectoryStatus(people, tuple(name for name in _OVERLAYS if name not in seen), ())
@@ -84,23 +76,6 @@ class OpenLdapDirectory:
             )
 
         return self._sessions.run(look)
-
-    # --- people ---
-
-    def person(self, uid: str) -> Person | None:
-        found = self._sessions.run(lambda session: self._find(session, uid))
-        return _person(found) if found else None
-
-    def search_people(self, text: str, limit: int = 10) -> list[Person]:
-        wanted = searchable(text)
-        if not wanted:
-            return []
-        part = escape_filter(wanted)
-        pattern = f"(&(objectClass=inetOrgPerson)(|(uid=*{part}*)(cn=*{part}*)(mail=*{part}*)))"
-        found = self._sessions.run(
-            lambda session: session.search_some(self._people, ONELEVEL, pattern, _PERSON, _SCANNED)
-        )
-        return best_first(map(_person, found), wanted)[:limit]
 
     # --- platforms ---
 
@@ -200,8 +175,18 @@ class OpenLdapDirectory:
         def remove(session: Session) -> None:
             for group in groups:
                 for dn in _members(session, group):
-                    if _uid(dn).casefold() == uid.casefold():
+                    if uid_of(dn).casefold() == uid.casefold():
                         session.remove_value(group, "member", dn)
+
+        self._sessions.run(remove)
+
+    def remove_owner(self, slug: str, uid: str) -> None:
+        owners = self.group_dn(slug, "owners")
+
+        def remove(session: Session) -> None:
+            for dn in _members(session, owners):
+                if uid_of(dn).casefold() == uid.casefold():
+                    session.remove_value(owners, "member", dn)
 
         self._sessions.run(remove)
 
@@ -209,8 +194,8 @@ class OpenLdapDirectory:
         owners, everybody = self.group_dn(slug, "owners"), self.group_dn(slug, "members")
 
         def read(session: Session) -> dict[str, bool]:
-            own = {_uid(dn) for dn in _members(session, owners)}
-            return {uid: uid in own for uid in map(_uid, _members(session, everybody)) if uid}
+            own = {uid_of(dn) for dn in _members(session, owners)}
+            return {uid: uid in own for uid in map(uid_of, _members(session, everybody)) if uid}
 
         return self._sessions.run(read)
 
@@ -222,7 +207,9 @@ class OpenLdapDirectory:
 
     def _people_in(self, group: str) -> frozenset[str]:
         return self._sessions.run(
-            lambda session: frozenset(filter(None, map(_uid, _members(session, group))))
+            lambda session: frozenset(
+                uid for dn in _members(session, group) if (uid := uid_of(dn)) and not self.is_guest(dn)
+            )
         )
 
     # --- names ---
@@ -244,7 +231,7 @@ class OpenLdapDirectory:
         """Whether an administrator's entry names the group of administrators; None when there is none to look at."""
         group = f"cn=admins,ou=groups,{self._base}"
         for dn in _members(session, group):
-            if _uid(dn):
+            if uid_of(dn):
                 found = session.search(dn, BASE, attributes=("memberOf",))
                 return bool(found and found[0].texts("memberOf"))
         return None
@@ -254,33 +241,10 @@ class OpenLdapDirectory:
         dn = f"cn=machines,ou=policies,{self._base}"
         return {"pwdPolicySubentry": [dn]} if session.search(dn, BASE) else {}
 
-    def _find(self, session: Session, uid: str) -> Entry | None:
-        """LDAP would ignore case, spacing and forms of letters when it compares: only another case is accepted here."""
-        if not _sendable(uid):
-            return None
-        pattern = format_filter("(&(objectClass=inetOrgPerson)(uid=%s))", [uid])
-        found = session.search(self._people, ONELEVEL, pattern, _PERSON)
-        return next((entry for entry in found if _uid(entry.dn).casefold() == uid.casefold()), None)
-
-    def _person_dn(self, session: Session, uid: str) -> str:
-        found = self._find(session, uid)
-        if found is None:
-            raise Rejected(f"the directory has nobody with the uid {uid!r}")
-        return found.dn
-
     def _holder(self, session: Session, slug: str) -> str | None:
         """The uuid that holds a slug, None if there is no such subtree."""
         found = session.search(self._top(slug), BASE, attributes=("description",))
         return found[0].text("description") if found else None
-
-
-def _person(entry: Entry) -> Person:
-    return Person(uid=_uid(entry.dn), name=entry.text("cn"), mail=entry.text("mail"))
-
-
-def _uid(dn: str) -> str:
-    """The uid in a person's DN, "" for another kind of entry."""
-    return rdn_value(dn, "uid")
 
 
 def _tells_policies(session: Session) -> bool:
@@ -292,11 +256,3 @@ def _tells_policies(session: Session) -> bool:
 def _members(session: Session, group: str) -> list[str]:
     found = session.search(group, BASE, attributes=("member",))
     return found[0].texts("member") if found else []
-
-
-def _sendable(text: str) -> bool:
-    """False for what cannot be a value of the directory at all: nothing, or half a character."""
-    try:
-        return bool(text.strip()) and bool(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        return False

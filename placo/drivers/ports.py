@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,10 @@ class Unavailable(DriverError):
 
 class Rejected(DriverError):
     """A definitive refusal: trying again cannot help. Unwinds a run."""
+
+
+class PasswordRefused(Rejected):
+    """The directory's policy does not take this password."""
 
 
 class TemplateBroken(Rejected):
@@ -281,11 +286,13 @@ class Hypervisor(Protocol):
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody in the directory."""
+    """Somebody in the directory. `guest`: the account is the portal's own, and opens nothing from `ends_at` on."""
 
     uid: str
     name: str
     mail: str
+    guest: bool = False
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -313,6 +320,12 @@ class Directory(Protocol):
 
     def person(self, uid: str) -> Person | None: ...
 
+    def people(self, uids: Iterable[str]) -> Mapping[str, Person]:
+        """Those of these who are there, by their uid as the directory writes it; in few calls, however many are asked for."""
+
+    def person_with_mail(self, mail: str) -> Person | None:
+        """Whose address this is, whatever its case; None for nobody, and for what cannot be an address in the directory."""
+
     def search_people(self, text: str, limit: int = 10) -> list[Person]:
         """People whose uid, name or mail contains `text`, best first, at most `limit`."""
 
@@ -331,17 +344,47 @@ class Directory(Protocol):
 
     def remove_member(self, slug: str, uid: str) -> None: ...
 
+    def remove_owner(self, slug: str, uid: str) -> None:
+        """No owner any more, but still a member."""
+
     def members(self, slug: str) -> Mapping[str, bool]:
         """uid -> is owner; empty when there is no such platform."""
 
     def platforms(self) -> Mapping[str, str]:
         """slug -> platform uuid of every subtree."""
 
+    # Guests: accounts of people from outside, which the portal alone makes, changes and removes.
+
+    def ensure_guest(self, person: Person) -> None:
+        """This account with this name, address and end; its password is kept, and it cannot bind before it has one.
+
+        Rejected when somebody who is no guest has the uid, or somebody else the address."""
+
+    def remove_guest(self, uid: str) -> None:
+        """Gone, from all groups too. Whoever is no guest stays."""
+
+    def guests(self) -> list[Person]: ...
+
+    def set_guest_password(self, uid: str, password: str) -> None:
+        """PasswordRefused by the policy; Rejected for somebody who is no guest. Opens an account that failures had locked."""
+
+    def change_guest_password(self, uid: str, old: str, new: str) -> bool:
+        """As the person does it: False, and counted as a failed login, when `old` is not the password."""
+
+    # Public keys of ssh, of guests and of everybody else.
+
+    def ssh_keys(self) -> Mapping[str, tuple[str, ...]]:
+        """uid -> keys, sorted, of all who have any."""
+
+    def set_ssh_keys(self, uid: str, keys: Iterable[str]) -> None:
+        """Exactly these keys, which the machines of the person's platforms may read; none removes the entry. Rejected when keys
+        are given for somebody who is not there."""
+
     def administrators(self) -> frozenset[str]:
-        """uids in cn=admins,ou=groups."""
+        """uids in cn=admins,ou=groups; guests are none."""
 
     def project_owners(self, project: str) -> frozenset[str]:
-        """uids in cn=<project>,ou=projects; empty when there is no such group."""
+        """uids in cn=<project>,ou=projects; empty when there is no such group. Guests own nothing."""
 
     def entries(self, slug: str) -> list[str]:
         """DNs below and including ou=<slug>."""
@@ -357,12 +400,16 @@ class Directory(Protocol):
 
 @dataclass(frozen=True)
 class EdgeRoute:
-    """One public name that leads to a machine: HTTPS to HTTPS, the machine's certificate is checked for `upstream_name`."""
+    """One public name that leads to a machine: TLS to TLS, the machine's certificate is checked for `upstream_name`.
+
+    `protocol` is "https" or one of placo.domain.protocols.STREAMS; one name may have several of them at one machine.
+    """
 
     host: str
     address: str
     port: int
     upstream_name: str
+    protocol: str = "https"
 
 
 @dataclass(frozen=True)
@@ -430,6 +477,9 @@ class ProbeResult:
 class Prober(Protocol):
     def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
         """Ask through the edge, as a user would, checking the certificate."""
+
+    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
+        """Whether a server greets in a protocol other than HTTPS, through the edge, checking the certificate."""
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

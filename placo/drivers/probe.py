@@ -1,30 +1,48 @@
-"""Health probes as a user would make them: HTTPS through the edge, with the certificate checked."""
+"""Health probes as a user would make them: through the edge, with the certificate checked."""
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 
+from placo.domain.protocols import STREAMS
 from placo.drivers.ports import ProbeResult
 
 _AGENT = "placo-probe"
+_GREETINGS = {"imaps": b"* OK", "submissions": b"220", "xmpps": b"<stream:stream"}
+"""How a server begins that may be used: RFC 9051 (7.1.1), RFC 5321 (4.2), RFC 6120 (4.7)."""
+_GREETING_MAX = 4096
+_XMPP_OPENING = (
+    "<?xml version='1.0'?><stream:stream to='{host}' version='1.0' xmlns='jabber:client' "
+    "xmlns:stream='http://etherx.jabber.org/streams'>"
+)
 
 
 class EdgeProber:
     """`ports.Prober`. `edge` is the edge's UNIX socket, or an IP address to which the public names need not resolve yet.
 
-    `port` is the public one; it goes into the Host header, as in the addresses that users have.
+    `port` is the public one; it goes into the Host header, as in the addresses that users have. `streams` says where the edge
+    takes each of the other protocols.
     """
 
-    def __init__(self, edge: Path | str, ca_file: Path, port: int = 443) -> None:
+    def __init__(
+        self,
+        edge: Path | str,
+        ca_file: Path,
+        port: int = 443,
+        *,
+        streams: Mapping[str, tuple[str, int]] | None = None,
+    ) -> None:
         self._edge = edge if isinstance(edge, Path) else str(ip_address(edge))
         self._ca_file = ca_file
         self._port = port
+        self._streams = streams or {name: (str(self._edge), number) for name, number in STREAMS.items()}
 
     def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
         """One GET, no redirects followed, the body not read; never raises for what the other side does or does not do."""
@@ -38,6 +56,37 @@ class EdgeProber:
         if status in expected:
             return ProbeResult(True, f"answers {_phrase(status)}")
         return ProbeResult(False, f"answers {_phrase(status)} instead of {' or '.join(map(str, expected))}")
+
+    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
+        """TLS, then what the server says first (a client of XMPP speaks first); never raises for what the other side does."""
+        expected = _GREETINGS[protocol]
+        try:
+            said = self._first_words(host, protocol, timeout_s)
+        except TimeoutError:
+            return ProbeResult(False, f"no greeting within {timeout_s:g} s")
+        except (ssl.SSLError, OSError, UnicodeError) as error:
+            return ProbeResult(False, _words(error))
+        if expected in said:
+            return ProbeResult(True, "greets")
+        if not said:
+            return ProbeResult(False, "the connection is closed without a greeting")
+        return ProbeResult(False, f"says {said[:60].decode('ascii', 'replace').strip()!r}")
+
+    def _first_words(self, host: str, protocol: str, timeout_s: float) -> bytes:
+        trusted = ssl.create_default_context(cafile=str(self._ca_file))
+        with (
+            socket.create_connection(self._streams[protocol], timeout=timeout_s) as plain,
+            trusted.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            if protocol == "xmpps":
+                secured.sendall(_XMPP_OPENING.format(host=host).encode("ascii"))
+            said = b""
+            while _GREETINGS[protocol] not in said and len(said) < _GREETING_MAX and b"\r\n" not in said:
+                more = secured.recv(_GREETING_MAX)
+                if not more:
+                    break
+                said += more
+            return said
 
     def _get(self, host: str, path: str, timeout_s: float) -> int:
         trusted = ssl.create_default_context(cafile=str(self._ca_file))
@@ -68,6 +117,6 @@ def _words(error: Exception) -> str:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate is not right: {cause.verify_message}"
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpx.ConnectError | ConnectionError):
         return "the edge does not answer"
     return f"no usable answer: {error}" if str(error) else f"no usable answer: {type(error).__name__}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from placo import wiring
 from placo.domain.drift import MACHINE_VOLUMES, DriftWhat
-from placo.drivers.ports import Hypervisor
+from placo.drivers.ports import Inventory, Unavailable
 from placo.platforms.models import Host, LedgerEntry, Machine, Membership, Platform
 from placo.services import reconcile
 from placo.services.work import hypervisor_of
@@ -25,8 +25,7 @@ class Finding:
     name: str
 
 
-def _on_host(name: str, host: Hypervisor, slug: str, uuid: str) -> Iterable[Finding]:
-    inventory = host.inventory()
+def _on_host(name: str, inventory: Inventory, slug: str, uuid: str) -> Iterable[Finding]:
     longer = Platform.objects.filter(slug__startswith=f"{slug}-").values_list("slug", flat=True)
     others = tuple(f"placo-{other}-" for other in longer)
 
@@ -50,13 +49,20 @@ def audit_platform(platform: Platform) -> list[Finding]:
     slug, uuid = platform.slug, str(platform.uuid)
     found: list[Finding] = []
     for host in Host.objects.all():
-        found += _on_host(host.name, hypervisor_of(host), slug, uuid)
+        try:
+            inventory = hypervisor_of(host).inventory()
+        except Unavailable:
+            if host.lost:
+                continue  # what it may still have is told by the addresses that are kept for it
+            raise
+        found += _on_host(host.name, inventory, slug, uuid)
     found += [Finding("directory entry", "directory", dn) for dn in wiring.directory().entries(slug)]
     edge = wiring.edge()
     found += [Finding("edge route", "edge", name) for name in edge.sites() if name == slug]
     found += [Finding("certificate", "edge", name) for name in edge.certificates() if name == slug]
     if platform.subnet_index is not None:
-        found.append(Finding("addresses", "database", platform.plan.network.subnet))
+        where = f"kept for lost host {platform.left_on}" if platform.left_on else "database"
+        found.append(Finding("addresses", where, platform.plan.network.subnet))
     if LedgerEntry.objects.filter(platform=platform).exists():
         found.append(Finding("quota", "database", slug))
     for row in Membership.objects.filter(platform=platform):

@@ -29,7 +29,7 @@ from placo.domain.lifecycle import (
     RunState,
     StepState,
 )
-from placo.domain.plan import Plan
+from placo.domain.plan import Plan, identities
 from placo.domain.quota import Cost
 from placo.platforms.models import LedgerEntry, Platform, Request, Run, Step
 from placo.services import runs
@@ -79,9 +79,10 @@ def _one_moment() -> Iterator[None]:
 
 def _check() -> Iterator[Discrepancy]:
     ended = [state.value for state in ENDED]
-    living = list(Platform.objects.exclude(state__in=ended).order_by("pk"))
+    rows = list(Platform.objects.filter(~Q(state__in=ended) | Q(left_on__isnull=False)).order_by("pk"))
+    living, left = [row for row in rows if row.alive], [row for row in rows if not row.alive]
     plans: dict[int, Plan] = {}
-    for platform in living:
+    for platform in rows:
         try:
             plans[platform.pk] = platform.plan
         except ValidationError as error:
@@ -99,7 +100,7 @@ def _check() -> Iterator[Discrepancy]:
     yield from _runs(active)
     yield from _steps_of_ended_runs()
     yield from _subnets(living)
-    yield from _shared(living, plans)
+    yield from _shared([*living, *left], plans)
 
 
 # --- ledger = plans --------------------------------------------------------------------------------------------------
@@ -234,9 +235,10 @@ def _subject(run: Run) -> str:
 
 def _subnets(living: Iterable[Platform]) -> Iterator[Discrepancy]:
     without = [(platform.slug, False) for platform in living if platform.subnet_index is None]
-    kept = Platform.objects.filter(
-        state__in=[state.value for state in ENDED], subnet_index__isnull=False
-    ).values_list("slug", flat=True)
+    over = Platform.objects.filter(state__in=[state.value for state in ENDED])
+    reserved = Q(left_on__lost_at__isnull=False, subnet_index__isnull=False)
+    wrong = Q(subnet_index__isnull=False) | Q(left_on__isnull=False)
+    kept = over.filter(wrong & ~reserved).values_list("slug", flat=True)
     for slug, ended in [*without, *((slug, True) for slug in kept)]:
         yield Discrepancy(
             "subnet",
@@ -255,7 +257,7 @@ def _shared(living: Iterable[Platform], plans: dict[int, Plan]) -> Iterator[Disc
     holders: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for platform in living:
         if platform.pk in plans:
-            for thing in _identities(plans[platform.pk]):
+            for thing in identities(plans[platform.pk]):
                 holders[thing].append(platform.slug)
     for (kind, value), slugs in holders.items():
         if len(slugs) > 1:
@@ -266,16 +268,3 @@ def _shared(living: Iterable[Platform], plans: dict[int, Plan]) -> Iterator[Disc
                 % {"kind": kind, "value": value},
                 _("Retire one of these platforms and request it again: each must have its own."),
             )
-
-
-def _identities(plan: Plan) -> Iterator[tuple[str, str]]:
-    network = plan.network
-    yield from (
-        ("UUID", plan.uuid),
-        ("UUID", network.uuid),
-        ("MAC", network.mac),
-        ("subnet", network.subnet),
-        ("bridge", network.bridge),
-    )
-    for machine in plan.machines:
-        yield from (("UUID", machine.uuid), ("MAC", machine.mac), ("address", machine.address))

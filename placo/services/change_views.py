@@ -41,10 +41,14 @@ def change_views(requests: Iterable[Request]) -> dict[int, ChangeView]:
     found = {}
     for request in wanted:
         plan, end = _before(request, [h for h in history if h.platform_id == request.platform_id])
-        new_end = request.expires_on
-        ends = (end, new_end) if new_end is not None and new_end != end else None
-        found[request.pk] = ChangeView(plan, request.plan, ends)
+        found[request.pk] = view_of(plan, request.plan, end, request.expires_on)
     return found
+
+
+def view_of(old: Plan, new: Plan, end: date | None, new_end: date | None) -> ChangeView:
+    """A change from one plan to another, and to another last day if `new_end` is one."""
+    ends = (end, new_end) if new_end is not None and new_end != end else None
+    return ChangeView(old, new, ends)
 
 
 def change_view(request: Request) -> ChangeView | None:

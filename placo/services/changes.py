@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 
@@ -25,10 +24,10 @@ from placo.domain.change import (
     size_problems,
 )
 from placo.domain.lifecycle import PlatformState
-from placo.domain.plan import Plan, PlannedMachine
+from placo.domain.plan import Plan, PlannedMachine, hash_of
 from placo.domain.quota import Cost
 from placo.platforms.models import Platform, Project, Request, User
-from placo.services import access, auditlog, quota
+from placo.services import access, auditlog, clock, quota
 from placo.services.errors import Conflict, InvalidInput
 from placo.services.validation import check_into, check_options, check_services, check_text
 
@@ -92,7 +91,7 @@ def submit_change(
             platform = (
                 Platform.objects.select_for_update().select_related("host", "project").get(pk=platform.pk)
             )
-            _ready(platform)
+            require_ready(platform)
             plan, end = platform.plan, None
             with check_into(errors):
                 end = check_end(expires_on, platform, project)
@@ -110,10 +109,11 @@ def submit_change(
                 justification=justification,
                 days=plan.days,
                 plan_data=plan.as_json(),
-                plan_hash=plan.hash,
+                plan_hash=hash_of(plan, end),
                 expires_on=end,
             )
             quota.reserve(request, plan.cost - platform.plan.cost)
+            auditlog.record(acting_user, "request.change", slug, request=request.pk, **_told(changed))
     except IntegrityError as error:
         if "one_open_request_per_platform" not in str(error):
             raise
@@ -121,7 +121,6 @@ def submit_change(
             _("A change of this platform has been asked for already."),
             _("Wait for the decision, or withdraw that request."),
         ) from None
-    auditlog.record(acting_user, "request.change", slug, request=request.pk, **_told(changed))
     return request
 
 
@@ -148,7 +147,8 @@ def _told(changed: Difference) -> dict[str, list[str]]:
     return {name: list(values) for name, values in vars(changed).items() if values}
 
 
-def _ready(platform: Platform) -> None:
+def require_ready(platform: Platform) -> None:
+    """Conflict for a platform that cannot be changed at the moment."""
     if platform.state != PlatformState.READY.value:
         raise Conflict(
             _("The platform is %(state)s: only one that is ready can be changed.")
@@ -163,6 +163,7 @@ def new_plan(
     options: Mapping[str, Mapping[str, Any]],
     sizes: Mapping[str, Mapping[str, Any]],
 ) -> Plan:
+    """The plan of a platform with these services (None: those that it has) and sizes; InvalidInput names each field."""
     catalogue, images, edge = wiring.catalogue(), wiring.images(), wiring.site().edge
     chosen = old.services if services is None else check_services(services)
     coming = [s for s in chosen if s not in old.services]
@@ -230,6 +231,7 @@ def _size_message(problem: str, machine: PlannedMachine, least: int) -> tuple[st
 
 
 def check_end(value: Any, platform: Platform, project: Project) -> date | None:
+    """Another end date that the project allows; None where nothing is said or nothing changes. InvalidInput."""
     if value in (None, ""):
         return None
     try:
@@ -240,40 +242,9 @@ def check_end(value: Any, platform: Platform, project: Project) -> date | None:
         raise InvalidInput({"expires_on": [_("A date such as 2030-12-31.")]})
     if end == platform.expires_on:
         return None
-    today = timezone.localdate()
+    today = clock.today()
     last = today + timedelta(days=project.max_days)
     if not today < end <= last:
         message = _("From tomorrow to %(last)s in this project.")
         raise InvalidInput({"expires_on": [message % {"last": last.isoformat()}]})
     return end
-
-
-def misfits(request: Request) -> list[str]:
-    """Why a change would not be approved any more, beyond what is true of every request."""
-    platform = request.platform
-    if platform.state != PlatformState.READY.value:
-        return [_("The platform is %(state)s.") % {"state": platform.get_state_display()}]
-    return []
-
-
-def replan(request: Request, acting_user: User) -> Request:
-    """The same change, planned anew. The caller holds the locks of an open request."""
-    platform, wanted = request.platform, request.plan
-    old = platform.plan
-    _ready(platform)
-    kept = {m.name for m in old.machines} & {m.name for m in wanted.machines}
-    plan = new_plan(
-        old,
-        wanted.services,
-        {s: wanted.options[s] for s in wanted.services if s not in old.services},
-        {name: vars(Size.of(wanted.machine(name))) for name in kept},
-    )
-    view = quota.view(platform.project, plan.cost - old.cost, without=request)
-    if view.shortages:
-        raise InvalidInput({"services": view.problems()})
-    request.plan_data, request.plan_hash = plan.as_json(), plan.hash
-    request.save(update_fields=["plan_data", "plan_hash"])
-    quota.give_up(request)
-    quota.reserve(request, plan.cost - old.cost)
-    auditlog.record(acting_user, "request.replan", plan.slug, request=request.pk)
-    return request

@@ -42,7 +42,7 @@ def way_up(work: Work) -> Answer:
         if work.step.failures + 1 < WARM_TRIES:
             raise
         choice = templates.Choice(reason=Template.FAILED, detail=str(error))
-    Machine.objects.filter(pk=row.pk).update(
+    work.tell(
         way=Machine.WARM if choice.template else Machine.COLD,
         template=choice.template,
         way_reason=choice.reason,

@@ -2,16 +2,16 @@
 
 PostgreSQL is the truth, Celery a doorbell. A worker claims one due step under the run's row lock: it writes the intention to
 the journal with a fencing number and a lease, commits, then acts, then takes the lock again and writes what came of it,
-unless its fencing number is no longer the step's: then somebody else has taken over and the late result is dropped.
+unless its fencing number is no longer the step's: then somebody else has taken over and the late result is dropped. The
+same transaction claims the next step for this worker, so that a step costs one commit.
 Steps are short; waiting is NotYet, not sleeping. Any number of workers may ring for one run: each claims another step.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import connection, transaction
@@ -19,33 +19,64 @@ from django.utils import timezone
 
 from placo import logs, metrics
 from placo.domain import saga
-from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
+from placo.domain.lifecycle import ACTIVE_RUNS, RunState, StepState
 from placo.domain.saga import Verb
 from placo.drivers.ports import DriverError, Rejected, Unavailable
-from placo.platforms.models import JournalEntry, Machine, Run, Step, Template
-from placo.services import runs, steps
-from placo.services.work import GoCold, Guard, LeaseLost, NotYet
+from placo.platforms.models import JournalEntry, Run, Step
+from placo.services import outcomes, runs, steps, work
+from placo.services.commits import after_commit
+from placo.services.outage import through_outage
+from placo.services.outcomes import Outcome
+from placo.services.work import GivenUp, GoCold, Guard, LeaseLost, NotYet
 
 log = logs.get_logger("placo.engine")
+
+FRESH_S = 1.0
+"""How old what a worker knows of a run's platform, host and request may be when the next step of the same run begins."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One step that this worker may do, under this fencing number."""
+    """One step that this worker may do, as its row was then, under this fencing number."""
 
-    run_id: int
-    step_id: int
+    step: Step
     fence: int
     verb: Verb
-    undoing: bool
+
+    @property
+    def run_id(self) -> int:
+        """The step's run."""
+        return self.step.run_id
+
+    @property
+    def step_id(self) -> int:
+        """The step's row."""
+        return self.step.pk
+
+
+class _Surroundings:
+    """A run with its platform, host and request, as its steps see them."""
+
+    def __init__(self, run_id: int) -> None:
+        self._run_id, self._read_at = run_id, 0.0
+        self._run: Run | None = None
+
+    def run(self) -> Run:
+        """Read when it is first needed, and again when that is long ago."""
+        now = time.monotonic()
+        if self._run is None or now - self._read_at > FRESH_S:
+            joined = Run.objects.select_related("platform__host", "request")
+            self._run, self._read_at = through_outage(partial(joined.get, pk=self._run_id)), now
+        return self._run
 
 
 def advance(run_id: int) -> int:
     """Do what is due of a run until nothing is; the number of steps tried."""
-    tried = 0
-    while (claim := _claim(run_id)) is not None:
-        _perform(claim)
+    tried, surroundings = 0, _Surroundings(run_id)
+    claim = _claim(run_id)
+    while claim is not None:
         tried += 1
+        claim = _perform(claim, surroundings, go_on=True)
     return tried
 
 
@@ -60,16 +91,42 @@ def due_runs(limit: int = 500) -> list[int]:
 
 @transaction.atomic
 def _claim(run_id: int) -> Claim | None:
+    """The first step that is due, for a worker that was rung for. It rings for the next one, if there is more to do."""
     run = runs.lock_run(run_id)
     if RunState(run.state) not in ACTIVE_RUNS:
         return None
-    now, rows = timezone.now(), list(run.steps.all())
-    ready = [step for step in runs.due_steps(run, rows) if runs.ready_at(step, now) <= now]
+    due = runs.due_steps(run, list(run.steps.all()))
+    ready = _ready(due)
     if not ready:
-        run.due_at = runs.next_due(run, rows)  # a lease that was renewed meanwhile
-        run.save(update_fields=["due_at"])
+        due_at = runs.next_due(due)  # a lease that was renewed meanwhile
+        if due_at != run.due_at:
+            run.due_at = due_at
+            run.save(update_fields=["due_at"])
         return None
-    step, undoing = ready[0], run.state == RunState.UNWINDING.value
+    claim, entry = _take(run, ready[0])
+    runs.keep(run, due, changed=[claim.step], entries=[entry])
+    if len(ready) > 1:
+        runs.ring(run_id)
+    return claim
+
+
+def _ready(due: list[Step]) -> list[Step]:
+    """Of the steps whose turn it is those that a worker may take now."""
+    now = timezone.now()
+    return [step for step in due if runs.ready_at(step, now) <= now and not _renewed(step)]
+
+
+def _renewed(step: Step) -> bool:
+    """Whether the worker of a lease that is over renewed it after the row was read, which needs no lock; from here on it cannot."""
+    if step.lease_until is None:
+        return False
+    over = Step.objects.select_for_update().filter(pk=step.pk, lease_until=step.lease_until)
+    return not over.values_list("pk", flat=True)
+
+
+def _take(run: Run, step: Step) -> tuple[Claim, JournalEntry]:
+    """Give a step of a locked run to this worker: its claim, and the intention for the journal. Nothing is written yet."""
+    now, undoing = timezone.now(), run.state == RunState.UNWINDING.value
     run.fence += 1
     step.fence = run.fence
     step.lease_until = now + timedelta(seconds=saga.policy(step.action).lease)
@@ -77,75 +134,84 @@ def _claim(run_id: int) -> Claim | None:
     step.started_at = step.started_at or now
     if not undoing:
         step.state = StepState.RUNNING.value
-    step.save(update_fields=["fence", "lease_until", "attempts", "started_at", "state"])
     verb = Verb(step.verb).inverse if undoing else Verb(step.verb)
-    JournalEntry.objects.create(run=run, step=step, event="intended", fence=run.fence, message=verb.value)
-    run.version += 1
-    run.due_at = runs.next_due(run, rows)
-    run.save(update_fields=["fence", "version", "due_at"])
-    runs.ring(run.pk, times=min(len(ready) - 1, 3))
-    return Claim(run.pk, step.pk, run.fence, verb, undoing)
+    entry = JournalEntry(run=run, step=step, event="intended", fence=run.fence, message=verb.value)
+    return Claim(step, run.fence, verb), entry
 
 
-def _perform(claim: Claim) -> None:
-    step = Step.objects.select_related("run__platform__host", "run__platform__project", "run__request").get(
-        pk=claim.step_id
-    )
-    platform = step.run.platform
+def _perform(claim: Claim, surroundings: _Surroundings | None = None, *, go_on: bool = False) -> Claim | None:
+    """Do a claim and write what came of it; with `go_on` also claim what is due next."""
+    run, step = (surroundings or _Surroundings(claim.run_id)).run(), claim.step
+    step.run = run
     with logs.about(
-        run=claim.run_id,
+        run=run.pk,
         step=step.name,
         verb=claim.verb.value,
         fence=claim.fence,
-        host=platform.host.name,
-        platform=platform.slug,
+        host=run.platform.host.name,
+        platform=run.platform.slug,
     ):
         began = time.monotonic()
-        change = _attempt(claim, step)
+        outcome = _attempt(claim, step)
         metrics.effect_seconds.labels(step.action, claim.verb.value).observe(time.monotonic() - began)
-        _write(claim, change)
+        attempt = _Written(claim)
+        return through_outage(partial(_write, claim, outcome, attempt, go_on=go_on))
 
 
-def _attempt(claim: Claim, step: Step) -> Change:
+def _attempt(claim: Claim, step: Step) -> Outcome:
     """Do the effect of a claim; what has to be written about it."""
-    change: Change
+    outcome: Outcome
     try:
         answer = steps.perform(step, claim.verb, _guard(claim, step.action))
     except LeaseLost:
-        change = _took_too_long
+        outcome = outcomes.took_too_long
     except Rejected as error:
         log.warning("step rejected", why=str(error))
-        change = partial(_rejected, why=str(error))
+        outcome = partial(outcomes.rejected, why=str(error))
     except DriverError as error:
         log.warning("step failed", why=str(error))
-        outage = isinstance(error, Unavailable)
-        change = partial(_failed, why=str(error), patience=saga.OUTAGE_PATIENCE if outage else 1)
+        place = work.place_of(step) if isinstance(error, Unavailable) else None
+        if place is not None:
+            outcome = partial(outcomes.away, why=str(error), place=place)
+        else:
+            outcome = partial(outcomes.failed, why=str(error))
     except Exception as error:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
         log.exception("step broke")
-        change = partial(_failed, why=f"{type(error).__name__}: {error}")
+        outcome = partial(outcomes.failed, why=f"{type(error).__name__}: {error}")
     else:
         if isinstance(answer, NotYet):
-            change = partial(_waiting, answer=answer)
+            outcome = partial(outcomes.waiting, answer=answer)
+        elif isinstance(answer, GivenUp):
+            log.warning("step given up", why=answer.message)
+            outcome = partial(outcomes.given_up, message=answer.message)
         elif isinstance(answer, GoCold):
             log.warning("step goes on cold", why=answer.why)
-            change = partial(_going_cold, why=answer.why)
+            outcome = partial(outcomes.going_cold, why=answer.why)
         else:
             log.info("step done")
-            change = partial(_done, message=answer.message)
-    return change
+            outcome = partial(outcomes.done, message=answer.message)
+    return outcome
 
 
 def _guard(claim: Claim, action: str) -> Guard:
     """Asked before each effect of a claim: raises LeaseLost once somebody else may be at the step, else keeps the lease young."""
     lease = timedelta(seconds=saga.policy(action).lease)
 
-    def check() -> None:
+    def ask() -> datetime | None:
+        """Until when nobody else takes the step over."""
         now = timezone.now()
-        held = Step.objects.filter(pk=claim.step_id, fence=claim.fence, lease_until__gt=now)
-        until = held.values_list("lease_until", flat=True).first()
-        if until is None or (until - now < lease / 2 and not held.update(lease_until=now + lease)):
+        held = Step.objects.filter(pk=claim.step_id, fence=claim.fence, lease_until__gt=now).order_by()
+        until = next(iter(held.values_list("lease_until", flat=True)), None)
+        if until is None or until - now >= lease / 2:
+            return until
+        return now + lease if held.update(lease_until=now + lease) else None
+
+    def check() -> None:
+        until = through_outage(ask)
+        # The answer may have come too late: this worker was stopped meanwhile.
+        if until is None or timezone.now() >= until:
             raise LeaseLost
 
     return check
@@ -153,28 +219,73 @@ def _guard(claim: Claim, action: str) -> Guard:
 
 _OVER = (StepState.DONE.value, StepState.UNDONE.value)
 
-Change = Callable[[Run, Step, list[Step]], str]
-"""What to write about a step of a locked run, given all of its steps; the answer is the event for the journal."""
+
+@dataclass
+class _Written:
+    """What the transaction that ended a claim has written: the result, and this worker's next claim. It may have been in vain."""
+
+    claim: Claim
+    result: JournalEntry | None = None
+    following: Claim | None = None
+
+    def holds(self) -> bool:
+        """Whether the commit took place although it was interrupted. Nobody else wrote that result at that moment."""
+        if self.result is None:
+            return False
+        same = {"fence": self.claim.fence, "event": self.result.event, "at": self.result.at}
+        return JournalEntry.objects.filter(step=self.claim.step_id, **same).exists()
 
 
-def _write(claim: Claim, change: Change) -> None:
-    """Journal what came of a claim, if the fencing number still holds, and bring the run to where its steps stand."""
+def _write(claim: Claim, outcome: Outcome, written: _Written, *, go_on: bool) -> Claim | None:
+    """Journal what came of a claim, if the fencing number still holds, and bring the run to where its steps stand.
+
+    With `go_on` the worker takes another step in the same transaction. It rings for others if there are steps that this one
+    had kept waiting. Called again with the same `written` when the database went away in the middle.
+    """
     with transaction.atomic():
         run = runs.lock_run(claim.run_id)
         rows = list(run.steps.all())
         step = next(s for s in rows if s.pk == claim.step_id)
-        if step.fence != claim.fence:
-            _late(run, step, rows, claim)
-            return
-        step.lease_until = step.fence = None
-        step.error, step.message = "", ""
-        event = change(run, step, rows)
-        step.save()
-        transaction.on_commit(partial(_count, claim, step, event), robust=True)
-        JournalEntry.objects.create(
-            run=run, step=step, event=event, fence=claim.fence, message=step.error or step.message
-        )
-        runs.settle(run, rows)
+        if step.fence == claim.fence:
+            _result(run, step, rows, outcome, written, go_on=go_on)
+            return written.following
+        if written.holds():
+            runs.ring(run.pk)  # what was to be told after that commit may not have been
+            return written.following
+        _late(run, step, rows, claim)
+    return _claim(claim.run_id) if go_on else None
+
+
+def _result(
+    run: Run, step: Step, rows: list[Step], outcome: Outcome, written: _Written, *, go_on: bool
+) -> None:
+    claim = written.claim
+    step.lease_until = step.fence = None
+    step.error, step.message = "", ""
+    event = outcome(run, step, rows)
+    if event != outcomes.AWAY:
+        step.forget_outage()
+    after_commit(_count, claim, step, event)
+    message = step.error or step.message
+    written.result = JournalEntry(run=run, step=step, event=event, fence=claim.fence, message=message)
+    entries = [written.result, *runs.stand(run, rows)]
+    written.following, changed = None, [step]
+    due = runs.due_steps(run, rows)
+    ready = _ready(due)
+    if any(_was_waiting_for(other, step, run) for other in (ready[1:] if go_on else ready)):
+        runs.ring(run.pk)  # for one more worker; who comes rings for the next one
+    if go_on and ready:
+        written.following, intended = _take(run, ready[0])
+        changed += [ready[0]] if ready[0] is not step else []
+        entries.append(intended)
+    runs.keep(run, due, changed=changed, entries=entries)
+    runs.conclude(run)
+
+
+def _was_waiting_for(waiting: Step, step: Step, run: Run) -> bool:
+    """Whether what came of a step made another one ready. What was ready before has been rung for, by whoever made it so."""
+    unwinding = run.state == RunState.UNWINDING.value
+    return waiting.name in step.needs if unwinding else step.name in waiting.needs
 
 
 def _count(claim: Claim, step: Step, result: str) -> None:
@@ -189,82 +300,11 @@ def _count(claim: Claim, step: Step, result: str) -> None:
 def _late(run: Run, step: Step, rows: list[Step], claim: Claim) -> None:
     """The step is no longer this worker's: its result does not count. Where nobody took over yet, the way is free now."""
     JournalEntry.objects.create(run=run, step=step, event="fenced", fence=claim.fence)
-    transaction.on_commit(partial(_count, claim, step, "fenced"), robust=True)
+    after_commit(_count, claim, step, "fenced")
     log.warning("lease lost")
     if step.fence is None:
         step.lease_until = None
         step.save(update_fields=["lease_until"])
-        run.due_at = runs.next_due(run, rows)
+        run.due_at = runs.next_due(runs.due_steps(run, rows))
         run.save(update_fields=["due_at"])
         runs.ring(run.pk)
-
-
-def _took_too_long(run: Run, step: Step, _rows: list[Step]) -> str:
-    """This worker was slower than its lease, and nobody took over yet: somebody does it again, at once."""
-    step.state = _idle(run)
-    runs.ring(run.pk)
-    return "expired"
-
-
-def _done(run: Run, step: Step, _rows: list[Step], *, message: str) -> str:
-    step.state = (StepState.UNDONE if run.state == RunState.UNWINDING.value else StepState.DONE).value
-    step.finished_at, step.not_before, step.message, step.failures = timezone.now(), None, message[:300], 0
-    return step.state
-
-
-def _waiting(run: Run, step: Step, rows: list[Step], *, answer: NotYet) -> str:
-    now = timezone.now()
-    patience = timedelta(seconds=saga.policy(step.action).deadline)
-    if step.started_at is not None and now - step.started_at > patience:
-        step.failures = saga.policy(step.action).attempts
-        return _failed(run, step, rows, why=f"gave up waiting: {answer.message}")
-    step.state = _idle(run)
-    step.not_before, step.message = now + timedelta(seconds=answer.after), answer.message[:300]
-    runs.ring(run.pk, after=answer.after)
-    return StepState.WAITING.value
-
-
-def _going_cold(run: Run, step: Step, rows: list[Step], *, why: str) -> str:
-    """The machine boots instead of being resumed: what depends on the way is to be done again, in this same run."""
-    platform = run.platform_id
-    Machine.objects.filter(platform=platform, name=step.target).update(
-        way=Machine.COLD, template="", way_reason=Template.FELL_BACK, way_detail=why[:300]
-    )
-    for row in rows:
-        if row.target == step.target and row.action in saga.WAY_ACTIONS and row.attempts:
-            row.state, row.failures, row.not_before = StepState.PENDING.value, 0, None
-            row.started_at, row.message = None, ""
-            if row.pk != step.pk:
-                # A worker may still be at it, the old way: its number is void, and nobody else is before its lease ends.
-                row.fence = None
-                row.save()
-    step.message = why[:300]
-    runs.ring(run.pk)
-    return "cold"
-
-
-def _idle(run: Run) -> str:
-    return (StepState.UNDOING if run.state == RunState.UNWINDING.value else StepState.WAITING).value
-
-
-def _failed(run: Run, step: Step, _rows: list[Step], *, why: str, patience: int = 1) -> str:
-    step.failures, step.error = step.failures + 1, why[:2000]
-    policy = saga.policy(step.action)
-    if step.failures >= policy.attempts * patience:
-        step.state, step.not_before = StepState.FAILED.value, None
-        return StepState.FAILED.value
-    wait = saga.backoff(step.failures)
-    step.state, step.not_before = _idle(run), timezone.now() + timedelta(seconds=wait)
-    runs.ring(run.pk, after=wait)
-    return "retry"
-
-
-def _rejected(run: Run, step: Step, rows: list[Step], *, why: str) -> str:
-    step.error = why[:2000]
-    final = any(row.final and row.attempts for row in rows)
-    if final or run.state == RunState.UNWINDING.value or RunKind(run.kind) not in runs.UNWINDABLE:
-        step.state, step.not_before = StepState.FAILED.value, None
-        return StepState.FAILED.value
-    runs.begin_unwinding(run, rows, why)
-    runs.ring(run.pk)
-    return "rejected"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.utils.translation import gettext_lazy as _
+
+from placo.domain.plan_items import Item
 
 
 class ServiceError(Exception):
@@ -52,6 +54,45 @@ class Conflict(ServiceError):
 
     status = 409
     title = _("This no longer fits")
+
+
+class PlanOutdated(Conflict):
+    """The plan that was to be approved is not what would be done now: where the new one differs, and what to approve instead.
+
+    `plan_hash` is None where no plan fits at the moment.
+    """
+
+    def __init__(
+        self,
+        message: object,
+        remedy: object = "",
+        *,
+        differences: Sequence[Item] = (),
+        plan_hash: str | None = None,
+    ) -> None:
+        super().__init__(message, remedy)
+        self.differences = differences
+        self.plan_hash = plan_hash
+
+
+class TooMany(ServiceError):
+    """The same thing was asked for too often in a short time."""
+
+    status = 429
+    title = _("Too often")
+
+
+class DatabaseDown(ServiceError):
+    """PLACO's own database does not answer."""
+
+    status = 503
+    title = _("The portal's database does not answer")
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("The portal cannot say what there is now, nor take anything in. Nothing was half done."),
+            _("Platforms go on running. Try again in a minute; if it lasts, tell your administrator."),
+        )
 
 
 class DirectoryDown(ServiceError):

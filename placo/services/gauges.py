@@ -20,7 +20,7 @@ from placo import logs
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState
 from placo.domain.quota import RESOURCES
 from placo.platforms.models import Drift, Host, LedgerEntry, Project, Run, Step, Template
-from placo.services import books, heartbeat, quota
+from placo.services import books, heartbeat, quota, waiting
 
 log = logs.get_logger("placo.metrics")
 
@@ -48,6 +48,12 @@ def _runs() -> Iterator[GaugeMetricFamily]:
     steps = Step.objects.filter(run__state__in=_ACTIVE).order_by().values("state").annotate(n=Count("pk"))
     found = [((row["state"],), row["n"]) for row in steps]
     yield _family("placo_active_steps", "Steps of runs that have not ended, by state.", ("state",), found)
+
+
+def _waiting() -> Iterator[GaugeMetricFamily]:
+    rows = [((place,), n) for place, n in waiting.counted().items()]
+    text = "Runs that wait for a place that does not answer: a host, directory or edge."
+    yield _family("placo_waiting_runs", text, ("place",), rows)
 
 
 def _lag() -> Iterator[GaugeMetricFamily]:
@@ -103,6 +109,12 @@ def _hosts() -> Iterator[GaugeMetricFamily]:
     yield _family(
         "placo_host_reachable", "Whether a host answered when it was last asked.", ("host",), reachable
     )
+    yield _family(
+        "placo_host_lost",
+        "Whether a host was declared lost.",
+        ("host",),
+        [((host.name,), float(host.lost)) for host in hosts],
+    )
     disk = [((host.name,), host.disk_free_gib * 2**30) for host in hosts if host.checked_at]
     yield _family("placo_host_disk_free_bytes", "Free space of a host's pool.", ("host",), disk)
     counted = Template.objects.order_by().values("host__name", "state").annotate(n=Count("pk"))
@@ -127,6 +139,7 @@ def _drift() -> Iterator[GaugeMetricFamily]:
 
 READERS: list[Callable[[], Iterator[GaugeMetricFamily]]] = [
     _runs,
+    _waiting,
     _lag,
     _Books(),
     _quotas,

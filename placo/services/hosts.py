@@ -44,26 +44,38 @@ def refresh(host: Host) -> DriverError | None:
         log.warning("host unreachable", host=host.name, why=str(error))
         mark_unreachable(host)
         return error
-    host.reachable, host.version = True, status.version
+    host.reachable, host.silent_since, host.version = True, None, status.version
     host.memory_mib, host.disk_free_gib = status.memory_mib, status.disk_free_gib
-    host.save(update_fields=["checked_at", "reachable", "version", "memory_mib", "disk_free_gib"])
+    host.save(
+        update_fields=["checked_at", "reachable", "silent_since", "version", "memory_mib", "disk_free_gib"]
+    )
     return None
 
 
 def mark_unreachable(host: Host) -> None:
     """It did not answer: what is known of its platforms is how they were."""
     host.checked_at, host.reachable = timezone.now(), False
-    host.save(update_fields=["checked_at", "reachable"])
+    host.silent_since = host.silent_since or host.checked_at
+    host.save(update_fields=["checked_at", "reachable", "silent_since"])
+
+
+def locked(acting_user: User, host_name: str) -> Host:
+    """A host's row for an administrator who changes it, locked against others who do. The caller is in a transaction.
+
+    Not against those who only refer to it: a run that ends may do so while its lock is waited for.
+    """
+    access.require_administrator(acting_user)
+    named = Host.objects.none() if "\x00" in host_name else Host.objects.filter(name=host_name)
+    host = named.select_for_update(no_key=True).first()
+    if host is None:
+        raise NotFound
+    return host
 
 
 @transaction.atomic
 def set_warm(*, acting_user: User, host_name: str, warm: bool) -> Host:
     """Have a host's machines resumed from templates, or all of them booted. What was made stays for the day it is wanted."""
-    access.require_administrator(acting_user)
-    named = Host.objects.none() if "\x00" in host_name else Host.objects.filter(name=host_name)
-    host = named.select_for_update().first()
-    if host is None:
-        raise NotFound
+    host = locked(acting_user, host_name)
     if host.warm != warm:
         host.warm = warm
         host.save(update_fields=["warm"])
@@ -166,7 +178,8 @@ def _broken(hosts: Iterable[Host], rows: Iterable[Template]) -> dict[tuple[int, 
 
 def troubled_templates() -> list[TemplateView]:
     """Templates in trouble on hosts that answer and are to have them: their machines boot meanwhile."""
-    rows = Template.objects.filter(host__enabled=True, host__warm=True, host__reachable=True)
+    used = {"host__enabled": True, "host__warm": True, "host__reachable": True, "host__lost_at": None}
+    rows = Template.objects.filter(**used)
     suspects = rows.filter(
         Q(state__in=(Template.BROKEN, Template.FAILED)) | Q(state=Template.MAKING, generation__gt=0)
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from placo import wiring
+from placo.domain import expiry as calendar
 from placo.domain import saga
-from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState, RunKind, RunState
+from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind, RunState
 from placo.drivers.ports import DriverError, Person, Rejected
 from placo.platforms.models import Membership, Platform, Run, User
-from placo.services import access, auditlog, runs
+from placo.services import access, auditlog, clock, renewal, runs
 from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound
 
 OPEN = tuple(
@@ -27,6 +31,7 @@ OPEN = tuple(
     )
 )
 """States in which people can be added and removed."""
+ALIVE = tuple(state.value for state in PlatformState if state not in ENDED)
 
 
 def search_people(*, acting_user: User, slug: str, text: str) -> list[Person]:
@@ -73,41 +78,177 @@ def add_member(*, acting_user: User, slug: str, uid: str) -> Membership:
     platform = _open_platform(acting_user, slug)
     person = _person(uid)
     with transaction.atomic():
-        active = _lock(platform, person.uid)
-        row = Membership.objects.filter(platform=platform, uid=person.uid).first()
-        if row is not None and row.wanted:
-            return row
-        if row is None:
-            row = Membership(platform=platform, uid=person.uid, version=0)
-        row.name, row.wanted, row.settled, row.version = person.name, True, False, row.version + 1
-        row.save()
-        auditlog.record(acting_user, "member.add", slug, uid=person.uid)
-        _follow(platform, row, acting_user, active)
+        return admit(platform, person, acting_user=acting_user)
+
+
+def admit(
+    platform: Platform, person: Person, *, acting_user: User | None, until: date | None = None
+) -> Membership:
+    """Somebody uses the platform from now on, until that day; who does already keeps the later of two days.
+
+    The caller is in a transaction, has asked whether that may be, and that the platform is in one of the states OPEN.
+    """
+    active = _lock(platform, person.uid)
+    row = Membership.objects.filter(platform=platform, uid=person.uid).first()
+    if row is not None and row.wanted:
+        if row.until is not None and (until is None or until > row.until):
+            row.until = until
+            row.save(update_fields=["until"])
         return row
+    if row is None:
+        row = Membership(platform=platform, uid=person.uid, version=0)
+    row.name, row.wanted, row.settled, row.version = person.name, True, False, row.version + 1
+    row.until = until
+    row.save()
+    auditlog.record(acting_user, "member.add", platform.slug, uid=person.uid)
+    _follow(platform, row, acting_user, active)
+    return row
 
 
 def remove_member(*, acting_user: User, slug: str, uid: str) -> Membership:
-    """Refuse a person from now on, everywhere on the platform. Owners of the project stay."""
+    """Refuse a person from now on, everywhere on the platform. Owners stay."""
     platform = _open_platform(acting_user, slug)
     if "\x00" in uid:
         raise NotFound(_("This person is not a member."))
     with transaction.atomic():
         active = _lock(platform, uid)
-        row = Membership.objects.filter(platform=platform, uid=uid).first()
-        if row is None:
-            raise NotFound(_("This person is not a member."))
+        row = _row(platform, uid)
+        if row.appointed:
+            raise Conflict(
+                _("An owner of the platform cannot be removed from it."),
+                _("They can step down; an administrator can remove them from all platforms."),
+            )
         if row.owner:
             raise Conflict(
                 _("An owner of the project cannot be removed from its platform."),
                 _("Ask an administrator to change the project's owners."),
             )
-        if not row.wanted:
-            return row
-        row.wanted, row.settled, row.version = False, False, row.version + 1
-        row.save()
-        auditlog.record(acting_user, "member.remove", slug, uid=uid)
-        _follow(platform, row, acting_user, active)
+        _dismiss(platform, row, acting_user, active)
         return row
+
+
+def dismiss(platform: Platform, uid: str, *, acting_user: User | None) -> Membership | None:
+    """Refuse somebody from now on, whoever they are; None for who is no member. Where the platform is busy the directory
+    follows later (`follow_up`). The caller is in a transaction and has asked whether that may be."""
+    active = _lock(platform, uid)
+    row = Membership.objects.filter(platform=platform, uid=uid).first()
+    if row is not None:
+        _dismiss(platform, row, acting_user, active)
+    return row
+
+
+def _dismiss(platform: Platform, row: Membership, acting_user: User | None, active: Run | None) -> None:
+    if row.wanted:
+        row.owner = row.appointed = False
+        _change(platform, row, acting_user, active, wanted=False)
+        auditlog.record(acting_user, "member.remove", platform.slug, uid=row.uid)
+
+
+def set_until(*, acting_user: User, slug: str, uid: str, until: object) -> Membership:
+    """The day on which a membership ends, refused from then on; none: for as long as the platform is there."""
+    platform = access.get_managed_platform(acting_user, slug)
+    day = check_until(until)
+    if "\x00" in uid:
+        raise NotFound(_("This person is not a member."))
+    with transaction.atomic():
+        _lock(platform, uid)
+        row = _row(platform, uid)
+        if not row.wanted:
+            raise NotFound(_("This person is not a member."))
+        if row.owner and day is not None:
+            raise Conflict(
+                _("An owner's membership has no end."), _("They have to step down first, then set the day.")
+            )
+        if row.until != day:
+            row.until = day
+            row.save(update_fields=["until"])
+            auditlog.record(acting_user, "member.until", slug, uid=uid, until=str(day or ""))
+    return row
+
+
+def check_until(value: object) -> date | None:
+    """A day after today, as YYYY-MM-DD; nothing for no end."""
+    if value is None or value == "":
+        return None
+    try:
+        day = renewal.check_date(value)
+    except InvalidInput:
+        day = None
+    if day is None or not clock.today() < day <= clock.today() + timedelta(days=calendar.LONGEST):
+        raise InvalidInput({"until": [_("A day after today, like 2027-03-31, or nothing.")]})
+    return day
+
+
+def set_owner(platform: Platform, uid: str, *, owner: bool, appointed: bool, acting_user: User) -> Membership:
+    """Make a member an owner, or an owner a member, and have the directory follow. The caller is in a transaction and has
+    asked whether that may be. NotFound for who is no member."""
+    active = _lock(platform, uid)
+    row = _row(platform, uid)
+    if not row.wanted:
+        raise NotFound(_("This person is not a member."))
+    row.until = None if owner else row.until
+    if (row.owner, row.appointed) != (owner, appointed):
+        row.owner, row.appointed = owner, appointed
+        _change(platform, row, acting_user, active, wanted=True)
+    return row
+
+
+def follow_up() -> int:
+    """Have the directory follow wishes that nothing is under way for: those of platforms that were busy; how many."""
+    under_way = Run.objects.filter(
+        platform=OuterRef("platform"),
+        subject=OuterRef("uid"),
+        kind=RunKind.MEMBER.value,
+        state__in=[s.value for s in ACTIVE_RUNS],
+    )
+    rows = Membership.objects.filter(~Exists(under_way), settled=False, platform__state__in=OPEN)
+    count = 0
+    for pk in rows.values_list("pk", flat=True):
+        with transaction.atomic():
+            row = Membership.objects.filter(pk=pk).select_related("platform").first()
+            if row is None:
+                continue
+            active = _lock(row.platform, row.uid)
+            row = Membership.objects.filter(pk=pk, settled=False).first()
+            if row is not None and active is None:
+                _follow(row.platform, row, None, active)
+                count += 1
+    return count
+
+
+def end_those_over() -> int:
+    """Refuse those whose last day has passed; how many."""
+    over = Membership.objects.filter(wanted=True, until__lte=clock.today(), platform__state__in=ALIVE)
+    count = 0
+    for pk in over.values_list("pk", flat=True):
+        with transaction.atomic():
+            row = Membership.objects.filter(pk=pk).select_related("platform").first()
+            if row is None:
+                continue
+            active = _lock(row.platform, row.uid)
+            row = Membership.objects.filter(pk=pk, wanted=True, until__lte=clock.today()).first()
+            if row is not None:
+                _dismiss(row.platform, row, None, active)
+                count += 1
+    return count
+
+
+def _row(platform: Platform, uid: str) -> Membership:
+    row = Membership.objects.filter(platform=platform, uid=uid).first()
+    if row is None:
+        raise NotFound(_("This person is not a member."))
+    return row
+
+
+def _change(
+    platform: Platform, row: Membership, acting_user: User | None, active: Run | None, *, wanted: bool
+) -> None:
+    """A new wish, which the directory follows: now, or when the platform is no longer busy. The caller holds its lock."""
+    row.wanted, row.settled, row.version = wanted, False, row.version + 1
+    row.save()
+    platform.refresh_from_db(fields=["state"])
+    if platform.state in OPEN or active is not None:
+        _follow(platform, row, acting_user, active)
 
 
 def _lock(platform: Platform, uid: str) -> Run | None:
@@ -124,7 +265,7 @@ def _lock(platform: Platform, uid: str) -> Run | None:
     )  # the one found before may have ended, and another one begun, before it was locked
 
 
-def _follow(platform: Platform, row: Membership, acting_user: User, active: Run | None) -> None:
+def _follow(platform: Platform, row: Membership, acting_user: User | None, active: Run | None) -> None:
     """Have the directory follow the wish; a run that is under way for this person notices the new version."""
     if active is not None and active.state == RunState.STUCK.value:
         runs.revive(active)

@@ -17,6 +17,8 @@ def headline(notice: Notice) -> str:
         return _("%(slug)s ends on %(date)s") % values
     if notice.kind == Notice.STOPPED:
         return _("%(slug)s has been stopped: its time was over on %(date)s") % values
+    if notice.kind == Notice.OWNERLESS:
+        return _("Nobody looks after %(slug)s any more") % values
     return _("%(slug)s has been retired: its time was over on %(date)s") % values
 
 
@@ -44,6 +46,11 @@ def explanation(notice: Notice) -> list[str]:
             _("Its data are kept until %(removal)s; then it is removed with everything in it, for good.")
             % values,
         ]
+    if notice.kind == Notice.OWNERLESS:
+        return [
+            _("The platform “%(title)s” (%(slug)s) goes on, but its last owner has left.") % values,
+            _("Nobody can add or remove people, or renew it, but administrators."),
+        ]
     return [
         _("The time of the platform “%(title)s” (%(slug)s) was over on %(end)s, and nobody renewed it.")
         % values,
@@ -58,8 +65,15 @@ def what_to_do(notice: Notice, reader: User | None) -> str:
     """One sentence about what the reader can do, nothing where that is past; an owner is meant where nobody is named."""
     if notice.kind == Notice.RETIRED:
         return _("If you need a platform again, ask for a new one.")
+    if notice.kind == Notice.OWNERLESS:
+        alone = notice.platform.alive and notice.platform.ownerless_since is not None
+        return _("Make one of its members an owner, on its page of people, or retire it.") if alone else ""
     if not notice.platform.alive or notice.platform.expires_on != notice.ends_on:
         return ""
+    return _renewal(notice, reader)
+
+
+def _renewal(notice: Notice, reader: User | None) -> str:
     if not renewal.by_oneself(reader):
         return _("If you still need it, ask an administrator of the site for more time.")
     if notice.kind == Notice.STOPPED:
@@ -70,7 +84,11 @@ def what_to_do(notice: Notice, reader: User | None) -> str:
 def link(notice: Notice) -> str:
     """The one address to go to."""
     portal = wiring.site().site.portal_url.rstrip("/")
-    path = "/platforms/new/" if notice.kind == Notice.RETIRED else f"/platforms/{notice.platform.slug}/"
+    path = f"/platforms/{notice.platform.slug}/"
+    if notice.kind == Notice.RETIRED:
+        path = "/platforms/new/"
+    elif notice.kind == Notice.OWNERLESS:
+        path += "people/"
     return portal + path
 
 
@@ -79,6 +97,12 @@ def letter(notice: Notice, language: str, reader: User | None, name: str) -> tup
     with translation.override(language):
         greeting = _("Hello %(name)s,") % {"name": name}
         body = [greeting, *explanation(notice), f"{what_to_do(notice, reader)}\n{link(notice)}"]
+        if notice.kind == Notice.OWNERLESS:
+            body.append(
+                _("This is a message of %(site)s. You get it because you are an administrator.")
+                % {"site": wiring.site().site.name}
+            )
+            return headline(notice), "\n\n".join(body)
         body.append(
             _("This is a message of %(site)s. You get it because you look after the project “%(project)s”.")
             % {"site": wiring.site().site.name, "project": notice.platform.project.title}

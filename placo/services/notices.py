@@ -14,8 +14,8 @@ from placo.services.errors import NotFound
 
 
 def recipients(platform: Platform) -> list[str]:
-    """The uids of those who are told: the owners of the project; administrators where it has none."""
-    owners = sorted(platform.project.owners.values_list("uid", flat=True))
+    """The uids of those who are told: the owners of the platform; administrators where it has none."""
+    owners = access.owners_of(platform)
     if owners:
         return owners
     administrators = User.objects.filter(is_administrator=True, is_active=True, is_break_glass=False)
@@ -43,7 +43,8 @@ def write(platform: Platform, kind: str, *, ends_on: date, removed_on: date) -> 
 
 def settle(platform: Platform) -> None:
     """The platform was given another end date: nothing that was said about the old one needs anybody any more."""
-    Notice.objects.filter(platform=platform, read_at=None).update(read_at=clock.now())
+    told = Notice.objects.filter(platform=platform, read_at=None).exclude(kind=Notice.OWNERLESS)
+    told.update(read_at=clock.now())
 
 
 def of(user: User) -> QuerySet[Notice]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
@@ -16,6 +16,7 @@ from placo import wiring
 from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState, RunKind
 from placo.drivers.ports import Power
 from placo.platforms.models import Machine, Run
+from placo.services import probing
 from placo.services.comparison import Expected
 
 STARTING, ANSWERING, SILENT = "starting", "answering", "silent"
@@ -27,6 +28,8 @@ PROBES, PROBE_TIMEOUT_S, PROBING_S = 20, 2.0, 8.0
 """How many machines one reconciliation asks at most, how long each and how long all of them may take."""
 SILENT_AFTER = timedelta(minutes=3)
 """A machine that runs for so long without an answer is not starting any more."""
+ASKED_AGAIN_AFTER = timedelta(minutes=5)
+"""A machine that answered so long ago is asked again, when those that do not answer have been."""
 
 
 def _busy() -> Exists:
@@ -67,23 +70,35 @@ def note_all(expected: Iterable[Expected], powers: Mapping[str, Power]) -> None:
             note(str(row.uuid), power)
             row.state, row.seen_at = STARTING, timezone.now()
         platform = settled[row.platform_id]
-        if power is Power.RUNNING and row.state != ANSWERING and platform.state is PlatformState.READY:
+        if power is Power.RUNNING and platform.state is PlatformState.READY and _doubtful(row):
             asked.append((row, platform))
-    _ask(asked)
+    _ask(sorted(asked, key=_urgency))
+
+
+def _doubtful(row: Machine) -> bool:
+    """Whether it is time to ask a machine that runs."""
+    return row.state != ANSWERING or row.seen_at is None or timezone.now() - row.seen_at > ASKED_AGAIN_AFTER
+
+
+def _urgency(asked: tuple[Machine, Expected]) -> tuple[bool, datetime]:
+    """Those that are not known to answer come first, then those of which nothing was heard for longest."""
+    row, _platform = asked
+    return row.state == ANSWERING, row.seen_at or timezone.now()
 
 
 def _ask(asked: Iterable[tuple[Machine, Expected]]) -> None:
-    """Ask machines that are not known to answer, through the edge, as their users do."""
+    """Ask machines through the edge, as their users do, as many as there is time for."""
     end = time.monotonic() + PROBING_S
     for row, platform in list(asked)[:PROBES]:
         kind = wiring.catalogue().machines.get(row.name)
         if kind is None or time.monotonic() > end:
             continue
-        host = f"{kind.probe.label(platform.plan.slug)}.{wiring.site().edge.domain}"
-        result = wiring.prober().https(host, kind.probe.path, kind.probe.expect_status, PROBE_TIMEOUT_S)
+        result = probing.ask(kind.probe, platform.plan.slug, PROBE_TIMEOUT_S)
         now = timezone.now()
         same = Machine.objects.filter(pk=row.pk, state=row.state)
         if result.healthy:
             same.update(state=ANSWERING, answer=result.answer[:200], seen_at=now)
-        elif row.state == STARTING and row.seen_at and now - row.seen_at > SILENT_AFTER:
+        elif row.state == ANSWERING or (
+            row.state == STARTING and row.seen_at and now - row.seen_at > SILENT_AFTER
+        ):
             same.update(state=SILENT, answer=result.answer[:200], seen_at=now)

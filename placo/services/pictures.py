@@ -129,18 +129,22 @@ def machine_view(*, acting_user: User, slug: str, name: str) -> MachineView:
 
 @dataclass(frozen=True)
 class MemberRow:
-    """A member, and the run that is stuck on their membership, if one is."""
+    """A member; the run that is stuck on their membership, if one is; the run that the directory keeps waiting, if one is."""
 
     membership: Membership
     stuck_run: Run | None
+    waiting_run: Run | None
 
 
 def members(*, acting_user: User, slug: str) -> tuple[Platform, list[MemberRow]]:
     """A platform that the user manages, and its people."""
     platform = access.get_managed_platform(acting_user, slug)
-    stuck = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
-    by_uid = {run.subject: run for run in stuck}
-    return platform, [MemberRow(row, by_uid.get(row.uid)) for row in platform.memberships.all()]
+    runs = platform.runs.filter(kind=RunKind.MEMBER.value)
+    stuck = {run.subject: run for run in runs.filter(state=RunState.STUCK.value)}
+    late = Q(steps__failures__gt=0) | Q(steps__waits_for__gt="")
+    waiting = {run.subject: run for run in runs.filter(late, state=RunState.RUNNING.value)}
+    rows = platform.memberships.all()
+    return platform, [MemberRow(row, stuck.get(row.uid), waiting.get(row.uid)) for row in rows]
 
 
 def runs_of(platform: Platform) -> QuerySet[Run]:

@@ -19,7 +19,7 @@ from placo.config import Mail
 from placo.domain.lifecycle import PlatformState
 from placo.drivers.ports import DriverError, Person
 from placo.platforms.models import Notice, User
-from placo.services import clock, notice_words, notices
+from placo.services import access, clock, notice_words, notices
 
 log = logging.getLogger("placo.mail")
 
@@ -28,7 +28,7 @@ PATIENCE = timedelta(days=30)
 """For how long a mail is tried; its notice stays in the portal."""
 AT_ONCE = 200
 """How many mails one look sends at most: the rest is due at the next."""
-_NOBODY_GETS_THROUGH = (
+NOBODY_GETS_THROUGH = (
     smtplib.SMTPServerDisconnected,
     smtplib.SMTPConnectError,
     smtplib.SMTPHeloError,
@@ -62,7 +62,7 @@ def send_due() -> int:
         except Exception as error:  # noqa: BLE001 - one mail never holds up another
             _failed(notice, error)
             outage = isinstance(error, OSError) and not isinstance(error, smtplib.SMTPException)
-            if outage or isinstance(error, _NOBODY_GETS_THROUGH):
+            if outage or isinstance(error, NOBODY_GETS_THROUGH):
                 break
     return sent
 
@@ -108,6 +108,8 @@ def still_true(notice: Notice) -> bool:
         return False
     if notice.kind == Notice.RETIRED:
         return True
+    if notice.kind == Notice.OWNERLESS:
+        return platform.alive and not access.owners_of(platform)
     later = Notice.objects.filter(platform=platform, uid=notice.uid, pk__gt=notice.pk)
     ending = platform.alive and platform.state != PlatformState.RETIRING.value
     if platform.expires_on != notice.ends_on or not ending or later.exists():

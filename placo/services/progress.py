@@ -13,7 +13,7 @@ from django.utils import timezone
 from placo.domain.catalogue import Text
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.platforms.models import JournalEntry, Machine, Run, Step, User
-from placo.services import access, runs
+from placo.services import access, runs, waiting
 from placo.services.change_views import change_view
 from placo.services.selectors import Address, addresses_of
 
@@ -62,6 +62,7 @@ class Progress:
     can_skip: bool
     can_undo: bool
     addresses: tuple[Address, ...]
+    waits: tuple[waiting.Wait, ...] = ()
 
     @property
     def ways(self) -> dict[str, str]:
@@ -114,13 +115,14 @@ def progress(*, acting_user: User, run_id: int) -> Progress:
         can_skip=stuck and acting_user.is_administrator and runs.skippable(run, steps),
         can_undo=runs.undoable(run),
         addresses=addresses_of(run.platform.plan) if created else (),
+        waits=waiting.waits_of(steps),
     )
 
 
 def _now(steps: list[Step], unwinding: bool) -> tuple[Step, ...]:
     """The steps at which somebody works or which wait for something."""
     if unwinding:
-        return tuple(s for s in steps if s.state == StepState.UNDOING.value and s.started_at is not None)
+        return tuple(s for s in steps if s.state == StepState.UNDOING.value and (s.started_at or s.waits_for))
     return tuple(s for s in steps if s.state in _BUSY)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import F, Q, TextField
@@ -19,13 +18,12 @@ from django.db.models.functions import Cast, Left
 from django.utils import timezone
 
 from placo import wiring
-from placo.celery import app
 from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE, SETTLED, DriftKind, DriftWhat
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind
 from placo.domain.plan import from_json
-from placo.drivers.ports import DriverError, Inventory
+from placo.drivers.ports import DriverError, Inventory, Unavailable
 from placo.platforms.models import Drift, Host, Platform, Run
-from placo.services import comparison, hosts, observed
+from placo.services import comparison, hosts, observed, waiting
 from placo.services.comparison import Expected, Found, Owner, Owners
 from placo.services.work import hypervisor_of
 
@@ -33,17 +31,6 @@ log = logging.getLogger("placo.reconcile")
 
 _LOCKS = 0x64726966  # "drif": the advisory lock of a place's reconciliation
 _SITE = 0
-
-
-def ask(host: str | None = None) -> None:
-    """Have a host reconciled soon, or directory and edge, after the commit. A lost ring is repeated by beat."""
-    pk = Host.objects.values_list("pk", flat=True).get(name=host) if host else None
-    transaction.on_commit(partial(_send, pk), robust=True)
-
-
-def _send(host_id: int | None) -> None:
-    name, arguments = ("tasks.reconcile_host", [host_id]) if host_id else ("tasks.reconcile_site", [])
-    app.send_task(name, arguments, retry=False, ignore_result=True, expires=60)
 
 
 def reconcile() -> None:
@@ -62,6 +49,7 @@ def reconcile_host(host_id: int) -> None:
         inventory: Inventory | None = None
         error = hosts.refresh(host)
         if error is None:
+            waiting.answers(host.name)
             try:
                 inventory = hypervisor_of(host).inventory()
             except DriverError as broken:
@@ -89,6 +77,7 @@ def reconcile_site() -> None:
                 _does_not_answer(place, place, error)
             else:
                 _write(place, found, began, flux)
+                waiting.answers(place)
 
 
 def too_much() -> list[tuple[str, Found]]:
@@ -96,7 +85,12 @@ def too_much() -> list[tuple[str, Found]]:
     found: list[tuple[str, Found]] = []
     for host in Host.objects.all():
         began = timezone.now()
-        inventory = hypervisor_of(host).inventory()
+        try:
+            inventory = hypervisor_of(host).inventory()
+        except Unavailable:
+            if host.lost:
+                continue  # nothing is known of it, and nothing is expected
+            raise
         found += [(host.name, drift) for drift in _host_drift(host, inventory, _world(began, host))]
     for place, look in ((DIRECTORY_PLACE, _directory_drift), (EDGE_PLACE, _edge_drift)):
         found += [(place, drift) for drift in look(timezone.now())[0]]

@@ -20,6 +20,8 @@ from placo.services.errors import Conflict, InvalidInput
 
 RUNNING_ON = frozenset({RunKind.START, RunKind.RESUME, RunKind.RESTART})
 """Kinds of run that a platform beyond its end date is refused."""
+RENEWED = "platform.renew"
+"""The verb of a renewal in the audit trail."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,15 @@ def renew_platform(*, acting_user: User, slug: str, seen: object = None) -> Plat
     """Extend a platform by the days that it was first asked for; start it again if its end had stopped it.
 
     `seen` is the end date that the person saw when asking: if it is another one by now, somebody was faster (a second click,
-    another owner), and nothing is done.
+    another owner), and nothing is done. Who does not say it means the reminder that there was: what a renewal has given is
+    renewed again only when its own time to be reminded has come.
     """
     platform, term = _locked(acting_user, slug)
-    if seen is not None and check_date(seen) != term.ends_on:
+    if seen is None:
+        repeated = platform.renewed and not calendar.reminding(term, expiry.rules(), clock.today())
+    else:
+        repeated = check_date(seen) != term.ends_on
+    if repeated:
         return platform
     if not by_oneself(acting_user):
         raise Conflict(
@@ -150,7 +157,7 @@ def renew_platform(*, acting_user: User, slug: str, seen: object = None) -> Plat
             % {"max": platform.project.max_days},
             _("Ask an administrator of the site for more time."),
         )
-    move_end(platform, ends_on, acting_user=acting_user, verb="platform.renew")
+    move_end(platform, ends_on, acting_user=acting_user, verb=RENEWED)
     return platform
 
 
@@ -187,8 +194,8 @@ def move_end(platform: Platform, ends_on: date, *, acting_user: User | None, ver
     The caller is in a transaction and holds the platform's lock.
     """
     before, today = platform.expires_on, clock.today()
-    platform.expires_on, platform.term_from = ends_on, today
-    fields = ["expires_on", "term_from"]
+    platform.expires_on, platform.term_from, platform.renewed = ends_on, today, verb == RENEWED
+    fields = ["expires_on", "term_from", "renewed"]
     if today < ends_on:
         platform.removed_on = None
         fields.append("removed_on")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -14,12 +13,11 @@ from django.utils.translation import gettext as _
 
 from placo import wiring
 from placo.domain.lifecycle import PlatformState, RequestState, RunKind
-from placo.domain.plan import Plan, cost_of, make_plan
+from placo.domain.plan import Plan, cost_of
 from placo.domain.quota import Cost
 from placo.domain.saga import create_steps
-from placo.drivers.ports import DriverError
 from placo.platforms.models import Machine, Membership, Platform, Project, Request, Run, User
-from placo.services import access, auditlog, changes, clock, placement, quota, runs
+from placo.services import access, auditlog, changes, clock, placement, planning, quota, runs
 from placo.services.errors import Conflict, Forbidden, InvalidInput
 from placo.services.validation import (
     check_days,
@@ -46,39 +44,6 @@ def preview(*, acting_user: User, project_slug: str, services: Iterable[str]) ->
     chosen = check_services(services, allow_empty=True)
     cost = cost_of(wiring.catalogue(), chosen) if chosen else Cost()
     return Preview(chosen, cost, quota.view(project, cost))
-
-
-def _owners(project: Project) -> list[str]:
-    return sorted(project.owners.values_list("uid", flat=True))
-
-
-def _plan(
-    *,
-    platform_uuid: Any,
-    slug: str,
-    title: str,
-    project: Project,
-    services: tuple[str, ...],
-    options: Any,
-    days: int,
-    hypervisor: str | None,
-) -> tuple[Plan, int]:
-    place, index = placement.choose(hypervisor)
-    catalogue, images = wiring.catalogue(), wiring.images()
-    plan = make_plan(
-        catalogue,
-        platform_uuid=platform_uuid,
-        slug=slug,
-        title=title,
-        project=project.slug,
-        owners=_owners(project),
-        services=services,
-        options=options,
-        days=days,
-        placement=place,
-        images={name: images.name_for(name) for name in catalogue.machines_of(services)},
-    )
-    return plan, index
 
 
 def submit_request(
@@ -122,8 +87,7 @@ def submit_request(
             view = quota.view(project, cost_of(wiring.catalogue(), chosen))
             if view.shortages:
                 raise InvalidInput({"services": view.problems()})
-            plan, index = _plan(
-                platform_uuid=uuid4(),
+            plan, index = planning.plan_new_platform(
                 slug=slug,
                 title=title or slug,
                 project=project,
@@ -180,48 +144,15 @@ def _open_request(request_id: int) -> Request:
     return request
 
 
-def _is_built(image: str) -> bool:
-    try:
-        wiring.images().files(image)
-    except DriverError:
-        return False
-    return True
-
-
-def misfits(request: Request) -> list[str]:
-    """Why the frozen plan of a request would not be approved any more; empty when it still fits."""
-    plan, platform = request.plan, request.platform
-    wanted = quota.view(platform.project, changes.takes(request), without=request)
-    found = [str(p) for p in wanted.problems()]
-    if request.kind == Request.CHANGE:
-        found += changes.misfits(request)
-    if not platform.host.enabled:
-        found.append(_("The host %(host)s no longer takes platforms.") % {"host": plan.host})
-    catalogue = wiring.catalogue()
-    gone = [s for s in plan.services if s not in catalogue.services]
-    if gone:
-        return [*found, _("No longer in the catalogue: %(names)s.") % {"names": ", ".join(gone)}]
-    if request.kind == Request.CREATE and cost_of(catalogue, plan.services) != plan.cost:
-        found.append(_("The catalogue now gives these services other amounts of memory, processors or disk."))
-    for machine in changes.new_machines(request):
-        current = wiring.images().name_for(machine.name)
-        if current != machine.image:
-            found.append(_("The image of %(machine)s has been replaced.") % {"machine": machine.name})
-        elif not _is_built(machine.image):
-            found.append(
-                _("The image of %(machine)s has not been built on this site yet (make images).")
-                % {"machine": machine.name}
-            )
-    if request.kind == Request.CREATE and tuple(_owners(platform.project)) != plan.owners:
-        found.append(_("The owners of the project have changed."))
-    return found
-
-
 @transaction.atomic
 def approve_request(
     *, acting_user: User, request_id: int, plan_hash: str | None = None, comment: str = ""
 ) -> Run:
-    """Start the run that makes or changes the platform. Conflict if it was decided already or the plan no longer fits."""
+    """Start the run that makes or changes the platform. Conflict if it was decided already.
+
+    `plan_hash` names the plan that was read: the request's own, or the one that is offered where that no longer fits. Whatever
+    else it names, and without it a plan that does not fit, is refused (PlanOutdated) with the differences and a new plan.
+    """
     access.get_request(acting_user, request_id)
     if not acting_user.is_administrator:
         raise Forbidden(
@@ -231,16 +162,16 @@ def approve_request(
             _("An administrator has been shown your request and will decide."),
         )
     request = _open_request(request_id)
-    if plan_hash is not None and plan_hash != request.plan_hash:
-        raise Conflict(
-            _("The plan has changed since you looked at it."), _("Read the new plan, then approve it.")
-        )
-    problems = misfits(request)
-    if problems:
-        raise Conflict(
-            _("The plan no longer fits: %(why)s") % {"why": " ".join(problems)},
-            _("Make a new plan from the request, or reject it."),
-        )
+    if plan_hash in (None, request.plan_hash):
+        found = planning.offer(request)
+        if found is not None:
+            raise planning.outdated(found)
+    else:
+        placement.lock()
+        found = planning.offer(request)
+        if found is None or found.draft is None or found.draft.hash != plan_hash:
+            raise planning.moved_on(request, plan_hash or "", found)
+        planning.take(request, found.draft, acting_user=acting_user)
     platform, plan = request.platform, request.plan
     _decide(request, RequestState.APPROVED, acting_user, comment)
     Machine.objects.bulk_create(
@@ -303,34 +234,6 @@ def replan_request(*, acting_user: User, request_id: int) -> Request:
     access.get_request(acting_user, request_id)
     access.require_administrator(acting_user)
     request = _open_request(request_id)
-    if request.kind == Request.CHANGE:
-        return changes.replan(request, acting_user)
-    platform, old = request.platform, request.platform.plan
-    chosen = check_services(old.services)
     placement.lock()
-    cost = cost_of(wiring.catalogue(), chosen)
-    view = quota.view(platform.project, cost, without=request)
-    if view.shortages:
-        raise InvalidInput({"services": view.problems()})
-    plan, index = _plan(
-        platform_uuid=platform.uuid,
-        slug=old.slug,
-        title=old.title,
-        project=platform.project,
-        services=chosen,
-        options=old.options,
-        days=old.days,
-        hypervisor=platform.host.hypervisor,
-    )
-    platform.host, platform.plan_data, platform.subnet_index = (
-        placement.host(plan.host),
-        plan.as_json(),
-        index,
-    )
-    platform.save(update_fields=["host", "plan_data", "subnet_index"])
-    request.plan_hash = plan.hash
-    request.save(update_fields=["plan_hash"])
-    quota.give_up(request)
-    quota.reserve(request, plan.cost)
-    auditlog.record(acting_user, "request.replan", plan.slug, request=request.pk)
+    planning.take(request, planning.draw(request), acting_user=acting_user)
     return request

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from placo import metrics
-from placo.celery import app
+from placo import logs, metrics
+from placo.celery import ring_for
 from placo.domain import saga
 from placo.domain.drift import CLEARED, SETTLED
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RequestState, RunKind, RunState, StepState
 from placo.domain.saga import StepSpec, Verb
-from placo.platforms.models import JournalEntry, Membership, Platform, Request, Run, Step, User
-from placo.services import access, auditlog, quota, reconcile
+from placo.platforms.models import Host, JournalEntry, Membership, Platform, Request, Run, Step, User
+from placo.services import access, asking, auditlog, quota
+from placo.services.commits import after_commit
 from placo.services.errors import Conflict
+
+log = logs.get_logger("placo.runs")
 
 
 def ring(run_id: int, *, times: int = 1, after: float = 0) -> None:
     """Ring the workers' doorbell, after the commit. A lost ring is repeated by the sweep."""
     for _i in range(times):
-        transaction.on_commit(partial(_send, run_id, after), robust=True)
+        after_commit(_send, run_id, after)
 
 
 def _send(run_id: int, after: float) -> None:
     metrics.doorbells.labels("later" if after else "now").inc()
-    app.send_task("tasks.advance", [run_id], countdown=after or None, retry=False, ignore_result=True)
+    ring_for("tasks.advance", run_id, countdown=after or None)
 
 
 def start(
@@ -46,6 +48,7 @@ def start(
     Conflict when the platform is in no state for it or another run is under way. The caller is in a transaction.
     """
     platform = Platform.objects.select_for_update().get(pk=platform.pk)
+    _require_host(platform, kind, subject)
     if kind in TRANSITIONS:
         transition = TRANSITIONS[kind]
         if PlatformState(platform.state) not in transition.sources:
@@ -65,7 +68,12 @@ def start(
     try:
         with transaction.atomic():
             run = Run.objects.create(
-                platform=platform, kind=kind.value, started_by=acting_user, subject=subject, request=request
+                platform=platform,
+                kind=kind.value,
+                started_by=acting_user,
+                subject=subject,
+                request=request,
+                web_request=str(logs.known().get("request", ""))[:64],
             )
     except IntegrityError:
         raise Conflict(
@@ -85,15 +93,29 @@ def start(
         for position, step in enumerate(steps)
     )
     JournalEntry.objects.create(run=run, event="started")
+    log.info("run begins", run=run.pk, kind=kind.value, platform=platform.slug)
     auditlog.record(acting_user, f"run.{kind.value}", platform.slug, run=run.pk, subject=subject)
     settle(run, rows)
     ring(run.pk)
     return run
 
 
+def _require_host(platform: Platform, kind: RunKind, subject: str) -> None:
+    """Conflict for a run that would have something made on a lost host, or cleared away on one that does not answer."""
+    if kind in (RunKind.MEMBER, RunKind.RETIRE, RunKind.STOP):
+        return
+    clearing = kind is RunKind.REPAIR and not platform.alive
+    host = (clearing and Host.objects.filter(name=subject).first()) or platform.host
+    if host.lost and (not clearing or (host.name == subject and not host.reachable)):
+        raise Conflict(
+            _("The host %(host)s was declared lost: nothing can be done there.") % {"host": host.name},
+            _("An administrator can take it back if it answers again; else the platform can be retired."),
+        )
+
+
 def lock_run(run_id: int) -> Run:
     """The run's row, locked until the transaction ends: every change of a run or its steps happens under it."""
-    return Run.objects.select_for_update(of=("self",)).select_related("platform").get(pk=run_id)
+    return Run.objects.select_for_update().get(pk=run_id)
 
 
 def states_of(steps: Iterable[Step]) -> dict[str, StepState]:
@@ -113,25 +135,54 @@ def due_steps(run: Run, steps: list[Step]) -> list[Step]:
     return [by_name[name] for name in saga.due(RunState(run.state), specs, states_of(steps))]
 
 
-def next_due(run: Run, steps: list[Step]) -> datetime | None:
-    """When a worker has something to do for a run; None when nothing will happen without a decision."""
+def next_due(due: Iterable[Step]) -> datetime | None:
+    """When a worker has something to do for a run with these steps due; None when nothing will happen without a decision."""
     now = timezone.now()
-    return min((ready_at(step, now) for step in due_steps(run, steps)), default=None)
+    return min((ready_at(step, now) for step in due), default=None)
 
 
 def settle(run: Run, steps: list[Step]) -> None:
     """Bring the run, and with it the platform, to where its steps stand. The caller holds the run's lock."""
+    entries = stand(run, steps)
+    keep(run, due_steps(run, steps), entries=entries)
+    conclude(run)
+
+
+def stand(run: Run, steps: list[Step]) -> list[JournalEntry]:
+    """Give the run the state in which its steps are; what the journal has to say about that. Nothing is written yet."""
     outcome = saga.outcome(RunState(run.state), states_of(steps))
-    if outcome.value != run.state:
-        run.state = outcome.value
-        JournalEntry.objects.create(run=run, event=f"run {outcome.value}")
-        if outcome in (RunState.DONE, RunState.UNDONE):
-            run.ended_at = timezone.now()
+    if outcome.value == run.state:
+        return []
+    run.state = outcome.value
+    if outcome in (RunState.DONE, RunState.UNDONE):
+        run.ended_at = timezone.now()
+    return [JournalEntry(run=run, event=f"run {outcome.value}")]
+
+
+def keep(
+    run: Run, due: Iterable[Step], *, changed: Iterable[Step] = (), entries: Iterable[JournalEntry] = ()
+) -> None:
+    """Write a run whose turn have the steps `due`, the steps that were changed, and what the journal says: a query each."""
+    for step in changed:
+        step.save(update_fields=_CHANGING)
+    JournalEntry.objects.bulk_create(entries)
     run.version += 1
-    run.due_at = next_due(run, steps)
+    run.due_at = next_due(due)
     run.save(update_fields=["state", "ended_at", "version", "fence", "due_at"])
+
+
+_OUTAGE = ["waits_for", "away_since", "unheard"]
+_CHANGING = [
+    "state", "attempts", "failures", "error", "message", "not_before", "fence", "lease_until", "started_at",
+    "finished_at", *_OUTAGE,
+]  # fmt: skip
+"""What the engine changes of a step; the rest is its specification."""
+
+
+def conclude(run: Run) -> None:
+    """If a run has ended: what that means for its platform."""
     if run.ended_at is not None:
-        _end(run, outcome)
+        _end(run, RunState(run.state))
 
 
 def _end(run: Run, outcome: RunState) -> None:
@@ -143,7 +194,7 @@ def _end(run: Run, outcome: RunState) -> None:
         return
     if kind is RunKind.REPAIR:  # the platform is in the state that it was in
         for host in (run.subject or platform.host.name, None):
-            reconcile.ask(host)
+            asking.ask(host)
         return
     transition = TRANSITIONS[kind]
     state = transition.done if outcome is RunState.DONE else transition.undone
@@ -153,7 +204,9 @@ def _end(run: Run, outcome: RunState) -> None:
     if kind is RunKind.CREATE and outcome is RunState.DONE:
         platform.ready_at = timezone.now()
     if not platform.alive:
-        platform.subnet_index = None
+        # What may still be there on a lost host keeps its name and addresses.
+        platform.left_on = platform.host if platform.host.lost else None
+        platform.subnet_index = platform.subnet_index if platform.left_on else None
         quota.release(platform)
         platform.requests.filter(state=RequestState.SUBMITTED.value).update(
             state=RequestState.WITHDRAWN.value, decided_at=timezone.now()
@@ -162,7 +215,7 @@ def _end(run: Run, outcome: RunState) -> None:
         waiting = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
         waiting.update(state=RunState.UNDONE.value, ended_at=timezone.now())  # nothing is left to decide
         platform.machines.update(state="gone", answer="")
-    platform.save(update_fields=["state", "ready_at", "subnet_index", "plan_data"])
+    platform.save(update_fields=["state", "ready_at", "subnet_index", "left_on", "plan_data"])
 
 
 def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> None:
@@ -180,13 +233,20 @@ def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> 
 
 
 def _end_of_membership(run: Run, platform: Platform, outcome: RunState) -> None:
-    """A refused membership goes; a wish that changed after the step had looked at it is followed by another run.
+    """A refused membership goes, a refused ownership becomes a membership; a wish that changed after the step had looked at it is followed by another run.
 
     Whoever changes a wish holds the platform's lock, as this does: none is overlooked.
     """
     row = Membership.objects.filter(platform=platform, uid=run.subject).first()
     if row is not None and outcome is RunState.UNDONE:
-        row.delete()
+        if not (row.wanted and row.appointed):
+            row.delete()
+            return
+        row.owner = row.appointed = row.settled = False
+        row.version += 1
+        row.save(update_fields=["owner", "appointed", "settled", "version"])
+        steps = saga.member_steps(run.subject)
+        start(platform, RunKind.MEMBER, steps, acting_user=run.started_by, subject=run.subject)
     elif row is not None and not row.settled and platform.alive:
         steps = saga.member_steps(run.subject)
         start(platform, RunKind.MEMBER, steps, acting_user=run.started_by, subject=run.subject)
@@ -202,7 +262,8 @@ def begin_unwinding(run: Run, steps: list[Step], why: str) -> None:
         # A worker may still be at it: its number is void, but nothing touches the step before its lease is over.
         step.fence = None
         step.started_at = None if state is StepState.UNDOING else step.started_at
-    Step.objects.bulk_update(steps, ["state", "not_before", "failures", "fence", "started_at"])
+        step.forget_outage()
+    Step.objects.bulk_update(steps, ["state", "not_before", "failures", "fence", "started_at", *_OUTAGE])
     run.state = RunState.UNWINDING.value
     JournalEntry.objects.create(run=run, event="unwinding", message=why)
 
@@ -260,7 +321,9 @@ def _again(steps: list[Step], state: StepState) -> None:
         if step.state == StepState.FAILED.value:
             step.state, step.failures, step.not_before, step.started_at = state.value, 0, None, None
             step.lease_until = step.fence = None
-    Step.objects.bulk_update(steps, ["state", "failures", "not_before", "started_at", "lease_until", "fence"])
+            step.forget_outage()
+    fields = ["state", "failures", "not_before", "started_at", "lease_until", "fence", *_OUTAGE]
+    Step.objects.bulk_update(steps, fields)
 
 
 def revive(run: Run) -> None:

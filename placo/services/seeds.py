@@ -47,6 +47,7 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
             "port": site.directory.guest_port,
             "base": base,
             "people_base": f"ou=people,{base}",
+            "keys_base": f"ou=keys,{base}",
             "members_dn": directory.group_dn(plan.slug, "members"),
             "owners_dn": directory.group_dn(plan.slug, "owners"),
             "bind_dn": directory.machine_dn(plan.slug, machine.name),

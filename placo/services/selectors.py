@@ -11,27 +11,27 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain import protocols
 from placo.domain.catalogue import Service, Text
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestState, RunKind, RunState
 from placo.domain.plan import Plan, PlannedEndpoint, cost_of
 from placo.domain.quota import Cost
-from placo.platforms.models import Host, LedgerEntry, Platform, Project, Request, Run, User
+from placo.platforms.models import Host, Platform, Project, Request, Run, User
 from placo.services import (
     access,
-    change_views,
-    changes,
     clock,
     drift,
     expiry,
     notices,
     quota,
     renewal,
-    requests,
 )
 from placo.services import hosts as hosts_service
+from placo.services import waiting as waiting_service
 
 ACTIVE = [state.value for state in ACTIVE_RUNS]
 OVER = [state.value for state in ENDED]
+YES, NO = Text("yes", "oui"), Text("no", "non")
 NEWS = timedelta(days=7)
 """For how long a refusal or a failure is shown to the people it concerns."""
 
@@ -64,6 +64,32 @@ def services_named(names: Iterable[str]) -> list[Service]:
     return [catalogue.services[name] for name in names if name in catalogue.services]
 
 
+def option_words(service: str, name: str, value: Any) -> tuple[Text, Text]:
+    """An option and its value in words; its name where the catalogue no longer has it."""
+    found = wiring.catalogue().services.get(service)
+    option = next((o for o in found.options if o.name == name), None) if found else None
+    words = YES if value is True else NO if value is False else Text(str(value), str(value))
+    return option.title if option else Text(name, name), words
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An option of a service, as it was chosen, in words."""
+
+    service: Text
+    title: Text
+    value: Text
+
+
+def choices_of(plan: Plan) -> tuple[Choice, ...]:
+    """The options that were chosen for the services of a plan."""
+    return tuple(
+        Choice(title_of(service), *option_words(service, name, value))
+        for service in plan.services
+        for name, value in plan.options.get(service, {}).items()
+    )
+
+
 def title_of(service: str) -> Text:
     """A service's title; its id where the catalogue no longer has it."""
     found = wiring.catalogue().services.get(service)
@@ -72,12 +98,17 @@ def title_of(service: str) -> Text:
 
 @dataclass(frozen=True)
 class Address:
-    """One endpoint as a link."""
+    """One endpoint, as a link where a browser can open it."""
 
     title: Text
     url: str
     service: str
     icon: str
+
+    @property
+    def opens(self) -> bool:
+        """Whether a browser does something with it."""
+        return self.url.startswith("https:")
 
 
 @dataclass(frozen=True)
@@ -92,7 +123,6 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
     """The last step of a request in data: what will exist if it is approved. Unknown services are left out."""
     catalogue, edge = wiring.catalogue(), wiring.site().edge
     chosen = services_named(services)
-    port = "" if edge.port == 443 else f":{edge.port}"
     machines = []
     for name in catalogue.machines_of(s.id for s in chosen):
         m = catalogue.machines[name]
@@ -103,7 +133,8 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
     for service in chosen:
         values = {**service.defaults(), **options.get(service.id, {})}
         for e in service.endpoints:
-            url = f"{e.protocol}://{e.label(slug)}.{edge.domain}{port}{e.path_for(slug, values)}"
+            host = f"{e.label(slug)}.{edge.domain}"
+            url = protocols.address(e.protocol, host, e.path_for(slug, values), edge.port)
             addresses.append(Address(e.title, url, service.id, service.icon))
     return Outlook(tuple(machines), tuple(addresses))
 
@@ -115,11 +146,19 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
 class Need:
     """Something that waits for the person who looks.
 
-    `kind`: request, stuck, host, drift (how many), template, rejected, failed, expiring, notice.
+    `kind`: request, stuck, host, returned (a lost one that answers again), drift (how many), template, rejected, failed, expiring, notice.
     """
 
     kind: str
     item: Any
+
+
+@dataclass(frozen=True)
+class HostNeed:
+    """A host that does not answer, and how many runs wait for it."""
+
+    host: Host
+    waiting: int
 
 
 @dataclass(frozen=True)
@@ -143,6 +182,7 @@ class PlatformCard:
     machines: int
     members: int
     run: Run | None
+    waits: tuple[waiting_service.Wait, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,12 +222,15 @@ def home(*, acting_user: User) -> Home:
 def _needs(user: User) -> list[Need]:
     now, needs = timezone.now(), []
     if user.is_administrator:
+        waited = waiting_service.counted()
         waiting = Request.objects.filter(state=RequestState.SUBMITTED.value).order_by("id")
         needs += [Need("request", r) for r in waiting.select_related("platform__project", "requester")]
-        needs += [Need("host", h) for h in Host.objects.filter(enabled=True, reachable=False)]
+        silent = Host.objects.filter(enabled=True, reachable=False, lost_at=None)
+        needs += [Need("host", HostNeed(h, waited[h.name])) for h in silent]
+        needs += [Need("returned", h) for h in Host.objects.filter(reachable=True, lost_at__isnull=False)]
         needs += [Need("drift", count)] if (count := drift.waiting()) else []
         needs += [Need("template", view) for view in hosts_service.troubled_templates()]
-    managed = Platform.objects.filter(project__in=access.owned_projects(user))
+    managed = access.managed_platforms(user)
     stuck = Q(state=RunState.STUCK.value) | Q(state=RunState.UNWINDING.value, steps__state="failed")
     runs = Run.objects.filter(stuck, platform__in=managed).select_related("platform").distinct()
     needs += [Need("stuck", run) for run in runs]
@@ -220,7 +263,7 @@ def _ending(user: User, managed: QuerySet[Platform]) -> list[Ending]:
 
 def platform_cards(platforms: QuerySet[Platform], *, acting_user: User) -> list[PlatformCard]:
     """Cards in a fixed number of queries, whatever the number of platforms."""
-    owned = set(access.owned_projects(acting_user).values_list("pk", flat=True))
+    managed = set(access.managed_platforms(acting_user).values_list("pk", flat=True))
     wanted = Count("memberships", filter=Q(memberships__wanted=True), distinct=True)
     members = dict(
         platforms.order_by().values_list("pk").annotate(members=wanted).values_list("pk", "members")
@@ -228,20 +271,22 @@ def platform_cards(platforms: QuerySet[Platform], *, acting_user: User) -> list[
     rows = list(platforms.select_related("project", "host").prefetch_related("machines").order_by("slug"))
     active = Run.objects.filter(platform__in=rows, state__in=ACTIVE).exclude(kind=RunKind.MEMBER.value)
     runs = {run.platform_id: run for run in active}
+    waits = waiting_service.waits_of_runs(run.pk for run in runs.values()) if runs else {}
     cards = []
     for platform in rows:
         plan, machines = platform.plan, list(platform.machines.all())
         cards.append(
             PlatformCard(
                 platform=platform,
-                managed=platform.project_id in owned,
-                end=renewal.end_of(platform, acting_user, managed=platform.project_id in owned),
+                managed=platform.pk in managed,
+                end=renewal.end_of(platform, acting_user, managed=platform.pk in managed),
                 addresses=addresses_of(plan),
                 services=tuple(title_of(s) for s in plan.services),
                 answering=sum(machine.state == "answering" for machine in machines),
                 machines=len(plan.machines),
                 members=members.get(platform.pk, 0),
                 run=runs.get(platform.pk),
+                waits=waits.get(runs[platform.pk].pk, ()) if platform.pk in runs else (),
             )
         )
     return cards
@@ -253,56 +298,6 @@ def platform_cards(platforms: QuerySet[Platform], *, acting_user: User) -> list[
 def waiting_requests() -> int:
     """How many requests wait for a decision."""
     return Request.objects.filter(state=RequestState.SUBMITTED.value).count()
-
-
-@dataclass(frozen=True)
-class HostShare:
-    """What a host has promised before and after a request; MiB. `memory_mib` is 0 while the host was never asked."""
-
-    host: Host
-    before: int
-    after: int
-    platforms: int
-
-
-@dataclass(frozen=True)
-class RequestView:
-    """One request with all that is needed to decide about it."""
-
-    request: Request
-    plan: Plan
-    services: list[Text]
-    addresses: tuple[Address, ...]
-    quota: quota.QuotaView
-    host: HostShare
-    misfits: list[str]
-    history: list[Request]
-    run: Run | None
-    change: change_views.ChangeView | None = None
-
-
-def request_view(*, acting_user: User, request_id: int) -> RequestView:
-    """The request, its plan, quota and host before and after, why it would not fit any more, the project's history."""
-    request = access.get_request(acting_user, request_id)
-    platform, plan = request.platform, request.plan
-    undecided = request.state == RequestState.SUBMITTED.value
-    others = Request.objects.filter(platform__project=platform.project).exclude(pk=request.pk)
-    wanted = changes.takes(request)
-    ledger = LedgerEntry.objects.filter(platform__host=platform.host).exclude(request=request)
-    promised = ledger.aggregate(memory=Sum("memory_mib"), platforms=Count("pk"))
-    before = promised["memory"] or 0
-    return RequestView(
-        request=request,
-        plan=plan,
-        services=[title_of(s) for s in plan.services],
-        addresses=addresses_of(plan),
-        quota=quota.view(platform.project, wanted, without=request),
-        host=HostShare(platform.host, before, before + wanted.memory_mib, promised["platforms"]),
-        misfits=requests.misfits(request) if undecided and acting_user.is_administrator else [],
-        history=list(others.select_related("platform", "requester")[:10]),
-        run=request.runs.first(),
-        change=change_views.change_view(request),
-    )
 
 
 # --- operations ------------------------------------------------------------------------------------------------------

@@ -8,15 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from django.db import transaction
 from django.db.models import Min
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
 from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, NetworkSpec, Power
 from placo.platforms.models import Machine, Membership, Platform, Step
-from placo.services import cloning, renewal, seeds
+from placo.services import cloning, probing, renewal, seeds
 from placo.services.work import Answer, Done, Guard, NotYet, Work
 
 SHUTDOWN_PATIENCE_S = 40
@@ -28,7 +28,8 @@ HEALTH_PATIENCE_S, HEALTH_POLL_S = 2.0, 0.05
 def perform(step: Step, verb: Verb, guard: Guard) -> Answer:
     """Do one half of a step's pair; raises what the drivers raise, and LeaseLost when `guard` does."""
     ensure, remove = ACTIONS[step.action]
-    return (remove if verb is Verb.REMOVE else ensure)(Work.of(step, verb, guard))
+    work = Work.of(step, verb, guard)
+    return work.on_lost_host(verb) or (remove if verb is Verb.REMOVE else ensure)(work)
 
 
 def _nothing(_work: Work) -> Answer:
@@ -60,8 +61,10 @@ def _network_gone(work: Work) -> Answer:
 
 
 def _directory_up(work: Work) -> Answer:
+    """The owners are those whom the platform has now: since the plan was made one may have left or handed it over."""
     plan = work.plan
-    work.directory.ensure_platform(plan.slug, plan.uuid, plan.owners)
+    rows = work.step.run.platform.memberships.filter(owner=True, wanted=True)
+    work.directory.ensure_platform(plan.slug, plan.uuid, rows.values_list("uid", flat=True))
     return Done()
 
 
@@ -162,7 +165,7 @@ def _file_system_grown(work: Work) -> Answer:
 
 def _end_moved(work: Work) -> Answer:
     run = work.step.run
-    with transaction.atomic():
+    with work.writing():
         platform = Platform.objects.select_for_update().get(pk=run.platform_id)
         end = run.request.expires_on if run.request else None
         if end is not None and platform.expires_on != end:
@@ -179,10 +182,13 @@ def _suspend(work: Work) -> Answer:
 def _edge_up(work: Work) -> Answer:
     plan = work.plan
     routes = {
-        e.host: EdgeRoute(e.host, plan.machine(e.machine).address, e.port, plan.machine(e.machine).fqdn)
+        (e.host, e.protocol): EdgeRoute(
+            e.host, plan.machine(e.machine).address, e.port, plan.machine(e.machine).fqdn, e.protocol
+        )
         for e in plan.endpoints
+        if e.protocol != SMTP
     }
-    pair = wiring.authority().issue(sorted(routes))
+    pair = wiring.authority().issue(sorted({host for host, _ in routes}))
     work.edge.ensure_site(plan.slug, plan.uuid, routes.values(), pair.certificate, pair.key)
     return Done()
 
@@ -194,12 +200,11 @@ def _edge_gone(work: Work) -> Answer:
 
 def _healthy(work: Work) -> Answer:
     """Asked through the edge as a user would. What was resumed answers within a moment: it is not left for that."""
-    plan, m = work.plan, work.machine
+    m = work.machine
     probe = wiring.catalogue().machines[m.name].probe
-    host = f"{probe.label(plan.slug)}.{wiring.site().edge.domain}"
     end = time.monotonic() + (HEALTH_PATIENCE_S if work.row.way == Machine.WARM else 0)
     while True:
-        result = wiring.prober().https(host, probe.path, probe.expect_status, 10)
+        result = probing.ask(probe, work.plan.slug, 10)
         if result.healthy:
             work.note("answering", result.answer)
             _note_duration(work)
@@ -220,7 +225,7 @@ def _note_duration(work: Work) -> None:
     first = steps.aggregate(first=Min("started_at"))["first"]
     if first is not None and steps.filter(action="way").exists():
         took = (timezone.now() - first).total_seconds()
-        Machine.objects.filter(platform=work.step.run.platform_id, name=work.step.target).update(took_s=took)
+        work.tell(took_s=took)
 
 
 def _seed_released(work: Work) -> Answer:
@@ -240,9 +245,11 @@ def _member_settled(work: Work) -> Answer:
         return Done()
     if row.wanted:
         work.directory.ensure_member(platform.slug, uid, owner=row.owner)
+        if not row.owner:
+            work.directory.remove_owner(platform.slug, uid)
     else:
         work.directory.remove_member(platform.slug, uid)
-    with transaction.atomic():
+    with work.writing():
         now = Membership.objects.select_for_update().filter(pk=row.pk).first()
         if now is not None and now.version != row.version:
             return NotYet(0.1, "the wish changed meanwhile")
@@ -255,9 +262,13 @@ def _member_settled(work: Work) -> Answer:
 
 
 def _member_refused(work: Work) -> Answer:
-    """The undo of both wishes: who was refused, or could not be removed, is not a member afterwards."""
+    """The undo of both wishes: who was refused, or could not be removed, is not a member afterwards. Who was refused as an
+    owner is none, and a new run asks whether they are still a member."""
     platform = work.step.run.platform
-    if platform.alive:
+    row = Membership.objects.filter(platform=platform, uid=work.step.target, wanted=True, appointed=True)
+    if platform.alive and row.exists():
+        work.directory.remove_owner(platform.slug, work.step.target)
+    elif platform.alive:
         work.directory.remove_member(platform.slug, work.step.target)
     return Done()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,10 +13,10 @@ from django.utils import timezone
 
 from placo import logs, wiring
 from placo.domain.catalogue import Machine as Kind
-from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState
+from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestState
 from placo.domain.plan import PlannedMachine
 from placo.drivers.ports import DriverError, Hypervisor, Rejected, TemplateBroken, TemplateSpec, Unavailable
-from placo.platforms.models import Host, Machine, Run, Template
+from placo.platforms.models import Host, Machine, Request, Run, Template
 from placo.services import auditlog
 from placo.services.work import hypervisor_of
 
@@ -102,7 +103,7 @@ def report_broken(host: Host, name: str, why: str, run: Run | None = None) -> No
 
 def hosts_with_templates() -> list[int]:
     """Hosts whose templates are to be kept."""
-    return list(Host.objects.filter(enabled=True, warm=True).values_list("pk", flat=True))
+    return list(Host.objects.filter(enabled=True, warm=True, lost_at=None).values_list("pk", flat=True))
 
 
 def keep_templates(host_id: int) -> None:
@@ -111,20 +112,30 @@ def keep_templates(host_id: int) -> None:
     Called now and then for each host; returns at once while another worker is at it, or when templates are turned off.
     """
     host = Host.objects.get(pk=host_id)
-    if not host.warm or not host.enabled:
+    if not host.warm or not host.enabled or host.lost:
         return
     with _only_maker(host) as alone:
         if not alone:
             return
         hypervisor = hypervisor_of(host)
         try:
-            for kind in wiring.catalogue().machines.values():
+            left = dict(wiring.catalogue().machines)
+            while left:
                 if _busy(host):
                     return  # people wait for that; templates can wait
-                _keep(host, hypervisor, _spec_of_kind(kind))
+                _keep(host, hypervisor, _spec_of_kind(left.pop(_most_wanted(left))))
             _collect(host, hypervisor)
         except Unavailable as error:
             log.warning("templates cannot be kept", host=host.name, why=str(error))
+
+
+def _most_wanted(names: Iterable[str]) -> str:
+    """The kind of machine that most open requests are about, then that of which there are most; the first among equals."""
+    open_requests = Request.objects.filter(state=RequestState.SUBMITTED.value).select_related("platform")
+    asked = Counter(machine.name for request in open_requests for machine in request.plan.machines)
+    ended = [state.value for state in ENDED]
+    there = Counter(Machine.objects.exclude(platform__state__in=ended).values_list("name", flat=True))
+    return max(names, key=lambda name: (asked[name], there[name]))
 
 
 def _busy(host: Host) -> bool:

@@ -10,6 +10,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from placo import wiring
+from placo.domain import guests
 from placo.domain.catalogue import OptionError
 from placo.domain.lifecycle import ENDED
 from placo.domain.plan import SLUG_MAX, slug_problem
@@ -46,10 +47,18 @@ def check_slug(slug: object) -> str:
         ),
         "reserved": _("This name is reserved. Choose another one."),
     }
+    if problem is None and wiring.catalogue().is_public_name(text):
+        problem = "reserved"
     if problem:
         raise InvalidInput({"slug": [messages[problem]]})
     if Platform.objects.filter(slug=text).exclude(state__in=[s.value for s in ENDED]).exists():
         raise InvalidInput({"slug": [_("This name is taken. Choose another one.")]})
+    left = Platform.objects.filter(slug=text, left_on__isnull=False).select_related("left_on").first()
+    if left is not None:
+        message = _(
+            "This name is kept for what a former platform may have left on the lost host %(host)s. Choose another one."
+        )
+        raise InvalidInput({"slug": [message % {"host": left.left_on}]})
     return text
 
 
@@ -120,6 +129,20 @@ def check_text(field: str, text: object, *, limit: int) -> str:
     if not storable(value):
         raise InvalidInput({field: [_("This holds a character that is not text.")]})
     return value
+
+
+def check_shown_name(field: str, text: object) -> str:
+    """A person's name as others shall see it."""
+    shown = guests.shown_name(text if isinstance(text, str) and storable(text) else "")
+    messages = {
+        "empty": _("This cannot be empty."),
+        "too-long": _("At most %(max)d characters.") % {"max": guests.SHOWN_MAX},
+        "characters": _("Letters, with spaces and the usual signs; nothing invisible."),
+    }
+    problem = guests.shown_name_problem(shown)
+    if problem:
+        raise InvalidInput({field: [messages[problem]]})
+    return shown
 
 
 def storable(text: str) -> bool:

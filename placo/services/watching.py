@@ -16,7 +16,7 @@ from django.db import Error, close_old_connections
 from placo.domain import saga
 from placo.drivers.ports import DomainEvent, DriverError, Hypervisor
 from placo.platforms.models import Host
-from placo.services import observed, reconcile
+from placo.services import asking, observed
 from placo.services.work import hypervisor_of
 
 log = logging.getLogger("placo.watch")
@@ -91,7 +91,7 @@ class Watcher:
         for host in [host for host, due in self._due.items() if due <= now]:
             del self._due[host]
             self._asked[host] = now
-            reconcile.ask(host)
+            asking.ask(host)
 
     def _keep(self, name: str, hypervisor: Hypervisor, over: threading.Event) -> None:
         failures = 0

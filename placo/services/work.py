@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain import places
 from placo.domain.lifecycle import RunKind
+from placo.domain.places import Fate, Place
 from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.saga import Verb
-from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor
-from placo.platforms.models import Host, Machine, Step
+from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor, Rejected
+from placo.platforms.models import Host, Machine, Run, Step
+from placo.services.outage import through_outage
+
+LOST_WITH_HOST, HOST_IS_LOST = "lost with its host", "its host was declared lost"
+"""What the engine says of a step that is given up, and of one that is refused."""
 
 
 class LeaseLost(Exception):
@@ -46,7 +56,14 @@ class GoCold:
     why: str
 
 
-Answer = Done | NotYet | GoCold
+@dataclass(frozen=True)
+class GivenUp:
+    """What was to be taken away, or brought back, is lost with its host: nothing was done, and nothing is left to do."""
+
+    message: str = LOST_WITH_HOST
+
+
+Answer = Done | NotYet | GoCold | GivenUp
 
 
 class _Guarded:
@@ -87,11 +104,8 @@ class Work:
 
     @property
     def host_row(self) -> Host:
-        """The host of the platform; for a repair of what was left elsewhere, that host."""
-        run = self.step.run
-        if self.repairing and run.subject and run.subject != run.platform.host.name:
-            return Host.objects.get(name=run.subject)
-        return run.platform.host
+        """The host on which the run does its work."""
+        return host_of(self.step.run)
 
     @property
     def repairing(self) -> bool:
@@ -121,7 +135,11 @@ class Work:
     @property
     def row(self) -> Machine:
         """The machine's row."""
-        return Machine.objects.get(platform=self.step.run.platform_id, name=self.step.target)
+        return through_outage(self._rows.get)
+
+    @property
+    def _rows(self) -> QuerySet[Machine]:
+        return Machine.objects.filter(platform=self.step.run.platform_id, name=self.step.target)
 
     def domain(self, *, seed: bool) -> DomainSpec:
         """The machine as its host shall see it, with its seed disk or without."""
@@ -142,11 +160,55 @@ class Work:
             platform_uuid=self.plan.uuid,
         )
 
+    def on_lost_host(self, verb: Verb) -> GivenUp | None:
+        """What becomes of a step on a lost host instead of its effect; Rejected where it would make something there.
+
+        None where it is done as ever: on a host that is not lost, at another place, and to clear away what was left there of a
+        platform that has ended, when the host answers again.
+        """
+        host = self.host_row
+        if not host.lost:
+            return None
+        fate = places.fate(self.step.action, verb, unwinding=verb.value != self.step.verb)
+        if fate is Fate.REFUSED:
+            raise Rejected(HOST_IS_LOST)
+        clearing = self.repairing and not self.step.run.platform.alive and host.reachable
+        return GivenUp() if fate is Fate.GIVEN_UP and not clearing else None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction for what the step writes into the database beside its journal: the step stays this worker's until it is
+        committed, for whoever takes it over or turns the run round needs the run's lock first. LeaseLost when it is not any more."""
+        with transaction.atomic():
+            Run.objects.select_for_update(of=("self",)).get(pk=self.step.run_id)
+            self.guard()
+            yield
+
+    def tell(self, **values: Any) -> None:
+        """Write these columns of the machine's row."""
+        with self.writing():
+            self._rows.update(**values)
+
     def note(self, state: str, answer: str = "") -> None:
         """Remember the machine's state for the screens."""
-        Machine.objects.filter(platform=self.step.run.platform, name=self.step.target).update(
-            state=state, answer=answer[:200], seen_at=timezone.now()
-        )
+        seen = {"state": state, "answer": answer[:200], "seen_at": timezone.now()}
+        through_outage(partial(self.tell, **seen))
+
+
+def host_of(run: Run) -> Host:
+    """The host of a run's platform; for a repair of what was left elsewhere, that host."""
+    platform = run.platform
+    if run.kind == RunKind.REPAIR.value and run.subject and run.subject != platform.host.name:
+        return Host.objects.get(name=run.subject)
+    return platform.host
+
+
+def place_of(step: Step) -> str | None:
+    """The name of what a step reaches: a host, directory, edge; None for one that reaches nothing outside of the portal."""
+    place = places.place_of(step.action)
+    if place is Place.PORTAL:
+        return None
+    return host_of(step.run).name if place is Place.HOST else place.value
 
 
 def hypervisor_of(host: Host) -> Hypervisor:

@@ -61,7 +61,8 @@ class DirectoryBackend(LDAPBackend):  # type: ignore[misc]
     def authenticate_ldap_user(self, ldap_user: Any, password: str) -> User | None:
         user: User | None = super().authenticate_ldap_user(ldap_user, password)
         if user is not None:
-            accounts.copy_roles(user, (ldap_user.attrs or {}).get("memberOf", []))
+            groups = (ldap_user.attrs or {}).get("memberOf", [])
+            accounts.copy_roles(user, groups, guest=accounts.is_guest(ldap_user.dn))
         return user
 
     def get_user(self, user_id: Any) -> Any:

@@ -11,7 +11,6 @@ from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Platform
 from placo.services import selectors, validation
 from placo.services.changes import SIZES
-from placo.services.errors import InvalidInput
 from placo.web.change_rows import last_day
 from placo.web.draft import LONGEST, field_name, typed_options
 
@@ -60,26 +59,24 @@ class ChangeForm:
             confirm=data.get("confirm", "")[:LONGEST].strip(),
         )
 
-    def chosen(self, platform: Platform) -> tuple[str, ...]:
-        """The services with those that come with them; what the platform has where the choice is wrong."""
-        try:
-            return validation.check_services(self.services)
-        except InvalidInput:
-            return platform.plan.services
+    def chosen(self) -> tuple[str, ...]:
+        """The services that are ticked, with those that come with them; what there is not is left out."""
+        known = [service.id for service in selectors.services_named(self.services)]
+        return validation.check_services(known, allow_empty=True)
 
-    def staying(self, platform: Platform) -> set[str]:
-        """The names of the machines that the chosen services need."""
-        services = selectors.services_named(self.chosen(platform))
+    def staying(self) -> set[str]:
+        """The names of the machines that the ticked services need."""
+        services = selectors.services_named(self.chosen())
         return {name for service in services for name in service.machines}
 
     def going(self, platform: Platform) -> list[PlannedMachine]:
-        """The platform's machines that no chosen service needs."""
-        staying = self.staying(platform)
-        return [machine for machine in platform.plan.machines if machine.name not in staying]
+        """The platform's machines that no ticked service needs; none where nothing is ticked, for that cannot be asked for."""
+        staying = self.staying()
+        return [m for m in platform.plan.machines if m.name not in staying] if staying else []
 
-    def wish(self, platform: Platform) -> dict[str, Any]:
+    def wish(self) -> dict[str, Any]:
         """The arguments of a preview: without options of services and sizes of machines that will not be there."""
-        chosen, staying = self.chosen(platform), self.staying(platform)
+        chosen, staying = self.chosen(), self.staying()
         return {
             "services": self.services,
             "options": {name: given for name, given in self.options.items() if name in chosen},

@@ -27,7 +27,9 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         return drift_service.waiting() if user is not None and getattr(user, "is_administrator", False) else 0
 
     def may_ask() -> bool:
-        return bool(user is not None and user.is_authenticated and access.owned_projects(user).exists())
+        if not isinstance(user, User) or not user.is_authenticated:
+            return False
+        return access.owned_projects(user).exists() or access.visible_requests(user).exists()
 
     def unread() -> int:
         known = user is not None and user.is_authenticated

@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
 from placo import logs, metrics
 from placo.services.errors import ServiceError
+from placo.web.api import problems
 from placo.web.http import user_name
 from placo.web.pages import error_page, reference
 
@@ -108,7 +110,13 @@ class RequestLog(_Middleware):
 
 
 class ServiceErrors(_Middleware):
-    """Turns what a screen raises into a page. The API answers for itself."""
+    """Turns what a screen raises into a page. The API answers for itself, but for what never reached it."""
+
+    def finish(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        refused = request.path.startswith(API_PREFIX) and response.status_code >= 400
+        if refused and response.headers.get("Content-Type") != problems.CONTENT_TYPE:
+            return problems.bare(response)
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if request.path.startswith(API_PREFIX):
@@ -127,6 +135,8 @@ class ServiceErrors(_Middleware):
             )
         if isinstance(error, PermissionDenied):
             return None  # django-axes answers by itself
+        if isinstance(error, OperationalError | InterfaceError):
+            return None  # no page of the portal can be made without the database: templates/500.html needs nothing
         ref = reference()
         log.error("a page broke", reference=ref, method=request.method, path=request.path, exc_info=error)
         return error_page(

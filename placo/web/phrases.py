@@ -70,11 +70,16 @@ LOOKS: dict[str, Look] = {
     "member": Look("green", "circle-check", gettext_lazy("member")),
     "adding": Look("azure", "loader-2", gettext_lazy("being added…"), _BUSY),
     "removing": Look("orange", "loader-2", gettext_lazy("being removed…"), _BUSY),
+    # invitations
+    "open": Look("azure", "mail", gettext_lazy("invited")),
+    "late": Look("yellow", "clock-x", gettext_lazy("too late")),
     # drift
     "missing": Look("red", "circle-dashed", gettext_lazy("missing")),
     "extra": Look("yellow", "circle-plus", gettext_lazy("too much")),
     "changed": Look("yellow", "git-compare", gettext_lazy("changed")),
     "paused": Look("yellow", "player-pause", gettext_lazy("paused")),
+    "lost": Look("red", "server-off", gettext_lazy("lost")),
+    "returned": Look("yellow", "alert-circle", gettext_lazy("lost, answers again")),
     "reachable": Look("green", "circle-check", gettext_lazy("answers")),
     "unreachable": Look("red", "alert-triangle", gettext_lazy("does not answer")),
     # what the doctor says
@@ -184,6 +189,8 @@ _DEEDS = {
     "request.replan": gettext_lazy("made a new plan for the request"),
     "host.warm-on": gettext_lazy("turned its templates on"),
     "host.warm-off": gettext_lazy("turned its templates off"),
+    "host.lost": gettext_lazy("declared it lost"),
+    "host.taken-back": gettext_lazy("took it back into use"),
     "template.broken": gettext_lazy("found that this template is damaged"),
     "run.create": gettext_lazy("started the creation"),
     "run.retire": gettext_lazy("began to retire it"),
@@ -204,6 +211,12 @@ _DEEDS = {
     "platform.end": gettext_lazy("set another end date"),
     "member.add": gettext_lazy("added %(person)s"),
     "member.remove": gettext_lazy("removed %(person)s"),
+    "member.until": gettext_lazy("set the end of the membership of %(person)s"),
+    "owner.add": gettext_lazy("made %(person)s an owner"),
+    "owner.remove": gettext_lazy("took the ownership from %(person)s"),
+    "invitation.send": gettext_lazy("invited %(person)s"),
+    "invitation.revoke": gettext_lazy("took the invitation of %(person)s back"),
+    "invitation.accepted": gettext_lazy("had invited %(person)s, who has accepted"),
 }
 
 
@@ -215,5 +228,5 @@ def run_subject(run: Any) -> str:
 def deed(event: Any) -> str:
     """A row of the audit trail in words; its verb where nobody found words."""
     detail = event.detail if isinstance(event.detail, dict) else {}
-    person = detail.get("uid") or detail.get("person") or detail.get("subject") or ""
+    person = detail.get("uid") or detail.get("mail") or detail.get("person") or detail.get("subject") or ""
     return str(_DEEDS.get(event.verb, event.verb)).replace("%(person)s", str(person))

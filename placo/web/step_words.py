@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from placo.domain.saga import Verb
 from placo.platforms.models import Machine
+from placo.services.work import HOST_IS_LOST, LOST_WITH_HOST
 from placo.web import phrases
 
 
@@ -251,8 +252,15 @@ ENGINE_WORDS = {
     "the machine is shutting down": gettext_lazy("the machine is shutting down"),
     "the machine does not answer": gettext_lazy("the machine does not answer"),
     "the machine still holds its seed disk": gettext_lazy("the machine still holds its seed disk"),
+    LOST_WITH_HOST: gettext_lazy("lost with its host"),
+    HOST_IS_LOST: gettext_lazy("its host was declared lost"),
     "the wish changed meanwhile": gettext_lazy("the wish changed meanwhile"),
 }
+
+
+def given_up(step: Any) -> bool:
+    """Whether a step counts as done although nothing was done: what it was about is lost with its host."""
+    return step.state in ("done", "undone") and step.message == LOST_WITH_HOST
 
 
 def message(text: str) -> str:

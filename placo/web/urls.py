@@ -5,14 +5,37 @@ from __future__ import annotations
 from django.urls import path
 
 from placo.web import live
-from placo.web.views import change, home, new, notices, operations, people, platforms, requests, runs, session
+from placo.web.views import (
+    account,
+    change,
+    home,
+    host,
+    joining,
+    new,
+    notices,
+    operations,
+    people,
+    platforms,
+    requests,
+    runs,
+    session,
+)
 
 app_name = "web"
 urlpatterns = [
     path("", home.home, name="home"),
     path("login/", session.Login.as_view(), name="login"),
     path("logout/", session.Logout.as_view(), name="logout"),
-    path("account/", home.account, name="account"),
+    path("account/", account.account, name="account"),
+    path("account/name/", account.rename, name="account-name"),
+    path("account/password/", account.password, name="account-password"),
+    path("account/keys/add/", account.add_key, name="account-key-add"),
+    path("account/keys/<int:key_id>/remove/", account.remove_key, name="account-key-remove"),
+    path("invitation/", joining.invitation, name="invitation"),
+    path("invitation/<str:token>/", joining.invitation_link, name="invitation-link"),
+    path("password/forgotten/", joining.forgotten, name="password-forgotten"),
+    path("password/reset/", joining.reset, name="password-reset"),
+    path("password/reset/<str:token>/", joining.reset_link, name="password-reset-link"),
     path("help/", home.help_page, name="help"),
     path("platforms/new/", new.wizard, name="new"),
     path("platforms/new/cost/", new.cost, name="new-cost"),
@@ -32,6 +55,14 @@ urlpatterns = [
     path("platforms/<slug:slug>/people/search/", people.search, name="platform-people-search"),
     path("platforms/<slug:slug>/people/add/", people.add, name="platform-people-add"),
     path("platforms/<slug:slug>/people/remove/", people.remove, name="platform-people-remove"),
+    path("platforms/<slug:slug>/people/invite/", people.invite, name="platform-people-invite"),
+    path(
+        "platforms/<slug:slug>/people/invitations/<int:invitation_id>/<slug:choice>/",
+        people.invitation,
+        name="platform-people-invitation",
+    ),
+    path("platforms/<slug:slug>/people/until/", people.until, name="platform-people-until"),
+    path("platforms/<slug:slug>/people/owners/<slug:choice>/", people.owner, name="platform-people-owner"),
     path("notices/", notices.index, name="notices"),
     path("notices/read/", notices.read_all, name="notices-read-all"),
     path("notices/<int:notice_id>/read/", notices.read, name="notices-read"),
@@ -51,6 +82,9 @@ urlpatterns = [
         operations.host_warm,
         name="operations-host-warm",
     ),
+    path("operations/hosts/<slug:name>/", host.host, name="operations-host"),
+    path("operations/hosts/<slug:name>/lost/", host.declare_lost, name="operations-host-lost"),
+    path("operations/hosts/<slug:name>/take-back/", host.take_back, name="operations-host-take-back"),
     path("operations/drift/", operations.drift, name="operations-drift"),
     path("operations/drift/<int:drift_id>/accept/", operations.accept_drift, name="operations-drift-accept"),
     path("operations/drift/<int:drift_id>/repair/", operations.repair_drift, name="operations-drift-repair"),
@@ -58,5 +92,8 @@ urlpatterns = [
     path("operations/health/report/", operations.health_report, name="operations-health-report"),
     path("operations/runs/", operations.runs, name="operations-runs"),
     path("operations/quotas/", operations.quotas, name="operations-quotas"),
+    path("operations/people/", operations.people, name="operations-people"),
+    path("operations/people/<str:uid>/", operations.person, name="operations-person"),
+    path("operations/people/<str:uid>/leave/", operations.leave, name="operations-person-leave"),
     path("operations/audit/", operations.audit, name="operations-audit"),
 ]

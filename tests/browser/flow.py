@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -78,12 +78,15 @@ def request_platform(page: Page, slug: str, *services: str) -> str:
     return page.url
 
 
-def create_through_the_browser(lab: Lab, slug: str) -> Story:
+def create_through_the_browser(
+    lab: Lab, slug: str, before_approval: Callable[[], object] = lambda: None
+) -> Story:
     """Ask as the owner, approve as the administrator, and watch the run's page without touching it."""
     story = Story()
     with chromium() as browser:
         owners, owner = logged_in(browser, lab, "owner")
         address = request_platform(owner, slug, "web", "svn")
+        before_approval()
         admins, admin = logged_in(browser, lab, "admin")
         admin.goto("/requests/")
         admin.locator(f'a[href="{address.removeprefix(lab.portal)}"]').first.click()

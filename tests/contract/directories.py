@@ -6,15 +6,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import ldap
+import ldap.dn
 import pytest
 
 from deploy.lab import site
 from deploy.lab.layout import BASE
+from deploy.rehearsal.process import short_folder
+from deploy.rehearsal.servers import PORTAL_DN, PORTAL_PASSWORD, PrivateSlapd, uids_visible
 from placo import config
 from placo.drivers import openldap
 from placo.drivers.fake_directory import FakeDirectory
 from placo.drivers.ports import Directory, Person
-from tests.contract.outside import PORTAL_DN, PORTAL_PASSWORD, PrivateSlapd, short_folder, uids_visible
+
+
+def keys_visible(uri: str, dn: str, password: str) -> dict[str, tuple[str, ...]]:
+    """The ssh keys that an account finds, as a gateway machine would look them up."""
+    connection = ldap.initialize(uri)
+    connection.simple_bind_s(dn, password)
+    found = connection.search_s(f"ou=keys,{BASE}", ldap.SCOPE_ONELEVEL, "(sshPublicKey=*)")
+    connection.unbind_s()
+    return {
+        entry["uid"][0].decode(): tuple(sorted(key.decode() for key in entry["sshPublicKey"]))
+        for _dn, entry in found
+    }
 
 
 class Outside:
@@ -23,6 +38,13 @@ class Outside:
     directory: Directory
 
     def visible_to(self, dn: str, password: str) -> set[str] | None:
+        raise AssertionError("each kind says how")
+
+    def keys_visible_to(self, dn: str, password: str) -> dict[str, tuple[str, ...]]:
+        raise AssertionError("each kind says how")
+
+    def opens(self, uid: str, password: str) -> bool:
+        """Whether a guest can bind with this password."""
         raise AssertionError("each kind says how")
 
 
@@ -37,6 +59,12 @@ class FakeOutside(Outside):
     def visible_to(self, dn: str, password: str) -> set[str] | None:
         return self.fake.visible_to(dn, password)
 
+    def keys_visible_to(self, dn: str, password: str) -> dict[str, tuple[str, ...]]:
+        return self.fake.keys_visible_to(dn, password)
+
+    def opens(self, uid: str, password: str) -> bool:
+        return self.fake.opens(uid, password)
+
 
 class LdapOutside(Outside):
     def __init__(self, uri: str, directory: Directory) -> None:
@@ -45,6 +73,19 @@ class LdapOutside(Outside):
 
     def visible_to(self, dn: str, password: str) -> set[str] | None:
         return uids_visible(self.uri, dn, password)
+
+    def keys_visible_to(self, dn: str, password: str) -> dict[str, tuple[str, ...]]:
+        return keys_visible(self.uri, dn, password)
+
+    def opens(self, uid: str, password: str) -> bool:
+        dn = f"uid={ldap.dn.escape_dn_chars(uid)},ou=guests,ou=people,{BASE}"
+        connection = ldap.initialize(self.uri)
+        try:
+            connection.simple_bind_s(dn, password)
+        except ldap.INVALID_CREDENTIALS:
+            return False
+        connection.unbind_s()
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +128,15 @@ def directory_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
 
 
 def forget_platforms(directory: Directory) -> None:
-    """Take away what a test made: slugs that begin with contract-."""
+    """Take away what a test made: slugs that begin with contract-, guests with g-contract, and keys."""
     for slug, uuid in directory.platforms().items():
         if slug.startswith("contract-"):
             directory.remove_platform(slug, uuid)
+    for person in directory.guests():
+        if person.uid.startswith("g-contract"):
+            directory.remove_guest(person.uid)
+    for uid in directory.ssh_keys():
+        directory.set_ssh_keys(uid, [])
 
 
 @pytest.fixture

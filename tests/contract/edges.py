@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,15 +10,17 @@ from uuid import uuid4
 
 import pytest
 
+from deploy.rehearsal.process import short_folder
 from placo.drivers.certificates import create_root, issue_from
 from placo.drivers.edge_nginx import NginxEdge
 from placo.drivers.fake_edge import FakeEdge
 from placo.drivers.ports import Edge, EdgeRoute, KeyPair
-from tests.contract.outside import Machine, PrivateNginx, short_folder
+from tests.contract.outside import Greeter, Machine, PrivateNginx
 
 ROOT = create_root("PLACO test root")
 A, B = str(uuid4()), str(uuid4())
 WEB, SVN, OTHER = (f"{label}.placo.localhost" for label in ("alpha-web", "alpha-svn", "beta-web"))
+MAIL, OTHER_MAIL = "alpha-mail.placo.localhost", "beta-mail.placo.localhost"
 UPSTREAM = "www.alpha.placo.internal"
 
 
@@ -25,10 +28,14 @@ class FakeOutside:
     def __init__(self, folder: Path) -> None:
         self.fake = FakeEdge(folder)
         self.edge: Edge = self.fake
-        self.port = 443
+        self.port = self.greeter_port = 443
 
     def serves(self, host: str) -> bool:
-        return any(route.host == host for site in self.fake.served.values() for route in site.routes)
+        return self.routes(host, "https")
+
+    def routes(self, host: str, protocol: str) -> bool:
+        routes = [route for site in self.fake.served.values() for route in site.routes]
+        return (host, protocol) in {(route.host, route.protocol) for route in routes}
 
     @contextmanager
     def down(self) -> Iterator[None]:
@@ -48,10 +55,10 @@ class FakeOutside:
 class NginxOutside:
     """A running nginx, the driver for it, and one machine behind it."""
 
-    def __init__(self, nginx: PrivateNginx, machine: Machine) -> None:
+    def __init__(self, nginx: PrivateNginx, machine: Machine, greeter: Greeter) -> None:
         self.nginx = nginx
         self.machine = machine
-        self.port = machine.port
+        self.port, self.greeter_port = machine.port, greeter.port
         self.edge = self.driver()
 
     def driver(self, *includes: Path) -> NginxEdge:
@@ -67,6 +74,13 @@ class NginxOutside:
 
     def serves(self, host: str) -> bool:
         return self.nginx.serves(host)
+
+    def routes(self, host: str, protocol: str) -> bool:
+        """Whether somebody greets in a protocol other than HTTPS."""
+        try:
+            return self.nginx.says(host, protocol) != b""
+        except ssl.SSLCertVerificationError:
+            return False
 
     def down(self) -> AbstractContextManager[None]:
         """Not running in the block."""
@@ -94,16 +108,18 @@ EdgeWorld = FakeOutside | NginxOutside
 
 
 @pytest.fixture(scope="module")
-def edge_servers() -> Iterator[tuple[PrivateNginx, Machine]]:
+def edge_servers() -> Iterator[tuple[PrivateNginx, Machine, Greeter]]:
     with short_folder() as folder:
         nginx, machine = PrivateNginx(folder, ROOT), Machine(ROOT, UPSTREAM, folder)
-        yield nginx, machine
+        greeter = Greeter(ROOT, UPSTREAM, folder)
+        yield nginx, machine, greeter
+        greeter.stop()
         machine.stop()
         nginx.server.stop()
 
 
 @pytest.fixture
-def nginx_world(edge_servers: tuple[PrivateNginx, Machine]) -> Iterator[NginxOutside]:
+def nginx_world(edge_servers: tuple[PrivateNginx, Machine, Greeter]) -> Iterator[NginxOutside]:
     world = NginxOutside(*edge_servers)
     yield world
     for slug, uuid in world.edge.sites().items():
@@ -125,6 +141,10 @@ def pair(*names: str) -> KeyPair:
 
 def route(port: int, host: str = WEB, address: str = "127.0.0.1", name: str = UPSTREAM) -> EdgeRoute:
     return EdgeRoute(host, address, port, name)
+
+
+def stream(port: int, protocol: str = "imaps", host: str = MAIL) -> EdgeRoute:
+    return EdgeRoute(host, "127.0.0.1", port, UPSTREAM, protocol)
 
 
 def serve(world: EdgeWorld, *hosts: str, slug: str = "alpha", uuid: str = A) -> KeyPair:

@@ -12,10 +12,11 @@ import ldap.dn
 import pytest
 
 from deploy.lab.layout import BASE
+from deploy.rehearsal.process import short_folder, wait_for
+from deploy.rehearsal.servers import PORTAL_DN, PORTAL_PASSWORD, PrivateSlapd, uids_visible
 from placo.drivers import openldap
 from placo.drivers.ports import DriverError, MachineAccount, Person, Rejected, Unavailable
-from tests.contract.directories import connect, made
-from tests.contract.outside import PORTAL_DN, PORTAL_PASSWORD, PrivateSlapd, short_folder, wait_for
+from tests.contract.directories import connect, keys_visible, made
 
 pytest_plugins = ("tests.contract.directories",)
 
@@ -249,3 +250,84 @@ def test_the_login_search_finds_one_person(slapd: PrivateSlapd) -> None:
     base, scope, pattern = openldap.people_search(BASE)
     found = slapd.as_root().search_s(base, scope, pattern % {"user": "olivier"}, ["uid"])
     assert [entry["uid"] for _dn, entry in found] == [[b"olivier"]]
+
+
+def test_the_portal_writes_guests_and_nobody_else_among_people(
+    slapd: PrivateSlapd, real_directory: openldap.OpenLdapDirectory
+) -> None:
+    guest = Person("g-contract.marie", "Marie Curie", "marie@elsewhere.test", guest=True)
+    real_directory.ensure_guest(guest)
+    real_directory.set_guest_password(guest.uid, "a long enough password")
+    portal = ldap.initialize(slapd.uri)
+    portal.simple_bind_s(PORTAL_DN, PORTAL_PASSWORD)
+    own = f"uid={guest.uid},ou=guests,ou=people,{BASE}"
+    assert "userPassword" not in portal.search_s(own, ldap.SCOPE_BASE, attrlist=["*", "+"])[0][1]
+    stored = slapd.as_root().search_s(own, ldap.SCOPE_BASE, attrlist=["userPassword"])[0][1]
+    assert [value.startswith(b"{ARGON2}") for value in stored["userPassword"]] == [True]
+    olivier = f"uid=olivier,ou=people,{BASE}"
+    entry = [("objectClass", [b"inetOrgPerson"]), ("uid", [b"x"]), ("cn", [b"x"]), ("sn", [b"x"])]
+    deeds: list[Callable[[], object]] = [
+        lambda: portal.modify_s(olivier, [(ldap.MOD_REPLACE, "displayName", [b"x"])]),
+        lambda: portal.modify_s(olivier, [(ldap.MOD_REPLACE, "pwdEndTime", [b"20200101000000Z"])]),
+        lambda: portal.passwd_s(olivier, None, "a long enough password"),
+        lambda: portal.delete_s(olivier),
+        lambda: portal.add_s(f"uid=x,ou=people,{BASE}", entry),
+        lambda: portal.delete_s(f"ou=guests,ou=people,{BASE}"),
+        lambda: portal.rename_s(olivier, "uid=olivier", f"ou=guests,ou=people,{BASE}"),
+        lambda: portal.rename_s(own, f"uid={guest.uid}", f"ou=people,{BASE}"),
+    ]
+    for deed in deeds:
+        with pytest.raises(ldap.INSUFFICIENT_ACCESS):
+            deed()
+
+
+def test_a_guest_writes_nothing_but_the_password_and_sees_nobody(
+    slapd: PrivateSlapd, real_directory: openldap.OpenLdapDirectory
+) -> None:
+    guest = Person("g-contract.marie", "Marie Curie", "marie@elsewhere.test", guest=True)
+    real_directory.ensure_guest(guest)
+    real_directory.set_guest_password(guest.uid, "a long enough password")
+    real_directory.set_ssh_keys("olivier", ["ssh-ed25519 AAAA"])
+    own = f"uid={guest.uid},ou=guests,ou=people,{BASE}"
+    self_ = ldap.initialize(slapd.uri)
+    self_.simple_bind_s(own, "a long enough password")
+    for attribute, value in (
+        ("displayName", b"x"),
+        ("pwdEndTime", b"20990101000000Z"),
+        ("mail", b"a@b.test"),
+    ):
+        with pytest.raises(ldap.INSUFFICIENT_ACCESS):
+            self_.modify_s(own, [(ldap.MOD_REPLACE, attribute, [value])])
+    assert uids_visible(slapd.uri, own, "a long enough password") == {guest.uid}
+    assert self_.search_s(f"ou=keys,{BASE}", ldap.SCOPE_ONELEVEL) == []
+
+
+def test_keys_of_somebody_who_has_left_are_nobodys(
+    slapd: PrivateSlapd, real_directory: openldap.OpenLdapDirectory
+) -> None:
+    """What refint leaves behind when a person goes must not let the placeholder of groups stand in."""
+    made(real_directory)
+    real_directory.ensure_machine_account("contract-a", MachineAccount("gateway", "secret of a"))
+    guest = Person("g-contract.marie", "Marie Curie", "marie@elsewhere.test", guest=True)
+    real_directory.ensure_guest(guest)
+    real_directory.ensure_member("contract-a", guest.uid)
+    real_directory.set_ssh_keys(guest.uid, ["ssh-ed25519 AAAA"])
+    slapd.as_root().delete_s(f"uid={guest.uid},ou=guests,ou=people,{BASE}")
+    gateway = real_directory.machine_dn("contract-a", "gateway")
+    wait_for(lambda: real_directory.members("contract-a") == {"olivier": True}, "refint")
+    assert keys_visible(slapd.uri, gateway, "secret of a") == {}
+    assert set(real_directory.ssh_keys()) == {guest.uid}
+
+
+def test_failures_lock_a_guest_out_and_a_reset_opens_again(
+    slapd: PrivateSlapd, real_directory: openldap.OpenLdapDirectory
+) -> None:
+    guest = Person("g-contract.marie", "Marie Curie", "marie@elsewhere.test", guest=True)
+    real_directory.ensure_guest(guest)
+    real_directory.set_guest_password(guest.uid, "a long enough password")
+    own = f"uid={guest.uid},ou=guests,ou=people,{BASE}"
+    for _ in range(6):
+        assert not real_directory.change_guest_password(guest.uid, "a guess", "another long password")
+    assert uids_visible(slapd.uri, own, "a long enough password") is None
+    real_directory.set_guest_password(guest.uid, "another long password")
+    assert uids_visible(slapd.uri, own, "another long password") == {guest.uid}

@@ -7,7 +7,20 @@ import threading
 import pytest
 
 from placo.drivers.ports import DriverError, EdgeRoute, EdgeStatus, Rejected
-from tests.contract.edges import OTHER, SVN, WEB, A, B, EdgeWorld, pair, route, serve
+from tests.contract.edges import (
+    MAIL,
+    OTHER,
+    OTHER_MAIL,
+    SVN,
+    WEB,
+    A,
+    B,
+    EdgeWorld,
+    pair,
+    route,
+    serve,
+    stream,
+)
 
 pytest_plugins = ("tests.contract.edges",)
 
@@ -55,6 +68,41 @@ def test_a_site_may_have_no_route_yet(edge_world: EdgeWorld) -> None:
     assert edge_world.edge.sites() == {"alpha": A} and not edge_world.serves(WEB)
 
 
+def test_one_name_has_several_protocols_which_come_and_go(edge_world: EdgeWorld) -> None:
+    issued, port = pair(MAIL), edge_world.greeter_port
+
+    def ensure(*routes: EdgeRoute) -> None:
+        edge_world.edge.ensure_site("alpha", A, routes, issued.certificate, issued.key)
+
+    ensure(route(edge_world.port, MAIL), stream(port), stream(port, "submissions"))
+    assert edge_world.serves(MAIL)
+    assert edge_world.routes(MAIL, "imaps") and edge_world.routes(MAIL, "submissions")
+    assert not edge_world.routes(MAIL, "xmpps") and not edge_world.routes(OTHER_MAIL, "imaps")
+    ensure(stream(port, "submissions"))
+    assert edge_world.routes(MAIL, "submissions")
+    assert not edge_world.routes(MAIL, "imaps") and not edge_world.serves(MAIL)
+    edge_world.edge.remove_site("alpha", A)
+    assert not edge_world.routes(MAIL, "submissions")
+
+
+def test_platforms_share_the_port_of_a_protocol(edge_world: EdgeWorld) -> None:
+    port = edge_world.greeter_port
+    for slug, uuid, host in (("alpha", A, MAIL), ("beta", B, OTHER_MAIL)):
+        issued = pair(host)
+        edge_world.edge.ensure_site(slug, uuid, [stream(port, host=host)], issued.certificate, issued.key)
+    assert edge_world.routes(MAIL, "imaps") and edge_world.routes(OTHER_MAIL, "imaps")
+    edge_world.edge.remove_site("alpha", A)
+    assert not edge_world.routes(MAIL, "imaps") and edge_world.routes(OTHER_MAIL, "imaps")
+
+
+def test_a_stream_of_a_name_that_another_site_has_is_refused(edge_world: EdgeWorld) -> None:
+    issued, port = pair(MAIL), edge_world.greeter_port
+    edge_world.edge.ensure_site("alpha", A, [stream(port)], issued.certificate, issued.key)
+    with pytest.raises(Rejected):
+        edge_world.edge.ensure_site("beta", B, [stream(port)], issued.certificate, issued.key)
+    assert edge_world.edge.sites() == {"alpha": A} and edge_world.routes(MAIL, "imaps")
+
+
 INJECTED = "x; } server { listen 127.0.0.1:1; "
 
 
@@ -78,6 +126,9 @@ INJECTED = "x; } server { listen 127.0.0.1:1; "
         ("alpha", A, route(443, address=INJECTED)),
         ("alpha", A, route(443, address="fe80::1%lo; }")),
         ("alpha", A, route(443, name=INJECTED)),
+        ("alpha", A, stream(443, 'imaps:x" "127.0.0.1:1')),
+        ("alpha", A, stream(443, "smtp")),
+        ("alpha", A, stream(443, host=INJECTED)),
         ("alpha", A, route(443, name="")),
         ("alpha", A, route(0)),
         ("alpha", A, route(65536)),

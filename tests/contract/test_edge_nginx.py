@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from placo.drivers.certificates import create_root
 from placo.drivers.nginx_process import Nginx
-from placo.drivers.ports import DriverError, KeyPair, Rejected, Unavailable
-from tests.contract.edges import OTHER, SVN, UPSTREAM, WEB, A, B, NginxOutside, pair, route, serve
+from placo.drivers.ports import DriverError, EdgeRoute, KeyPair, Rejected, Unavailable
+from tests.contract.edges import (
+    MAIL,
+    OTHER,
+    OTHER_MAIL,
+    SVN,
+    UPSTREAM,
+    WEB,
+    A,
+    B,
+    NginxOutside,
+    pair,
+    route,
+    serve,
+    stream,
+)
 from tests.contract.outside import Machine
 
 pytest_plugins = ("tests.contract.edges",)
@@ -27,6 +43,13 @@ def test_the_machine_is_told_the_public_name_and_who_asks(nginx_world: NginxOuts
     assert headers["Host"] == headers["X-Forwarded-Host"] == f"{WEB}:8443"
     assert headers["X-Forwarded-Proto"] == "https"
     assert "10.0.0.1" not in str(headers)
+
+
+def test_browsers_are_kept_to_https(nginx_world: NginxOutside) -> None:
+    serve(nginx_world, WEB)
+    assert nginx_world.nginx.ask(WEB).headers.get_list("Strict-Transport-Security") == ["max-age=31536000"]
+    plain = httpx.get(f"http://127.0.0.1:{nginx_world.nginx.plain_port}/a?b=c", headers={"Host": WEB})
+    assert (plain.status_code, plain.headers["Location"]) == (308, f"https://{WEB}/a?b=c")
 
 
 def test_a_webdav_copy_reaches_the_machine_as_it_was_asked(nginx_world: NginxOutside) -> None:
@@ -68,9 +91,33 @@ def test_a_machine_with_a_certificate_of_another_authority_is_not_trusted(nginx_
     stranger.stop()
 
 
+def test_a_stream_to_a_machine_that_shows_another_name_is_cut(nginx_world: NginxOutside) -> None:
+    issued = pair(MAIL)
+    imposter = EdgeRoute(MAIL, "127.0.0.1", nginx_world.greeter_port, "www.beta.placo.internal", "imaps")
+    nginx_world.edge.ensure_site("alpha", A, [imposter], issued.certificate, issued.key)
+    assert nginx_world.nginx.says(MAIL, "imaps") == b""
+
+
+def test_a_stream_to_a_machine_that_is_off_is_cut(nginx_world: NginxOutside) -> None:
+    issued = pair(MAIL)
+    nginx_world.edge.ensure_site("alpha", A, [stream(1)], issued.certificate, issued.key)
+    assert nginx_world.nginx.says(MAIL, "imaps") == b""
+
+
+def test_a_stream_for_nobody_shows_no_certificate_of_a_platform(nginx_world: NginxOutside) -> None:
+    issued = pair(MAIL)
+    nginx_world.edge.ensure_site(
+        "alpha", A, [stream(nginx_world.greeter_port)], issued.certificate, issued.key
+    )
+    for stranger in (OTHER_MAIL, WEB):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            nginx_world.nginx.says(stranger, "imaps")
+    assert nginx_world.nginx.says("unknown.placo.localhost", "imaps") == b""
+
+
 def test_files_are_for_their_owner_alone_and_none_is_left_over(nginx_world: NginxOutside) -> None:
     issued = serve(nginx_world, WEB)
-    assert nginx_world.files() == {"alpha.conf", ".alpha.json", "alpha.pem", "alpha.key"}
+    assert nginx_world.files() == {"alpha.conf", "alpha.streams", ".alpha.json", "alpha.pem", "alpha.key"}
     for folder in ("sites", "certificates"):
         for path in (nginx_world.nginx.folder / folder).glob("*alpha*"):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -10,15 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from deploy.rehearsal.process import short_folder
 from placo.drivers.certificates import create_root, issue_from
 from placo.drivers.fake_edge import FakeEdge, FakeProber
 from placo.drivers.ports import EdgeRoute, Prober, Unavailable
 from placo.drivers.probe import EdgeProber
-from tests.contract.outside import Machine, PrivateNginx, short_folder
+from tests.contract.outside import Greeter, Machine, PrivateNginx
 
 ROOT = create_root("PLACO test root")
 UUID = "5f0c3d5e-7c59-4c0e-9d39-1f5f3c6f9a10"
 WEB = "alpha-web.placo.localhost"
+
+
+MAIL = "alpha-mail.placo.localhost"
+GREETING = {"imaps": b"* OK ready\r\n", "submissions": b"220 ready\r\n", "xmpps": b"<stream:stream id='1'>"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,51 @@ def test_another_answer_is_not_and_both_are_named(prober: Prober) -> None:
 
 def test_a_name_that_nobody_serves_is_not_healthy(prober: Prober) -> None:
     assert not prober.https("beta-web.placo.localhost", "/", [200], 5).healthy
+
+
+def direct(real: Real, greeter: Greeter, protocol: str) -> EdgeProber:
+    """One that finds this server where the edge would be."""
+    streams = {protocol: ("127.0.0.1", greeter.port)}
+    return EdgeProber("127.0.0.1", real.nginx.ca_file, streams=streams)
+
+
+@pytest.mark.parametrize("protocol", sorted(GREETING))
+def test_a_server_that_greets_is_healthy(real: Real, protocol: str) -> None:
+    greeter = Greeter(ROOT, MAIL, real.folder, GREETING[protocol])
+    prober = direct(real, greeter, protocol)
+    assert prober.greeting(MAIL, protocol, 5).healthy
+    stranger = prober.greeting(WEB, protocol, 5)
+    assert not stranger.healthy and "certificate" in stranger.answer
+    greeter.stop()
+    assert (stopped := prober.greeting(MAIL, protocol, 5)).healthy is False and stopped.answer
+
+
+def test_a_server_that_says_something_else_is_not(real: Real) -> None:
+    greeter = Greeter(ROOT, MAIL, real.folder, b"* BYE full\r\n")
+    said = direct(real, greeter, "imaps").greeting(MAIL, "imaps", 5)
+    assert not said.healthy and "* BYE full" in said.answer
+    greeter.stop()
+
+
+def test_a_name_that_no_platform_has_gets_no_greeting(real: Real) -> None:
+    ports = real.nginx.stream_ports
+    prober = EdgeProber(
+        "127.0.0.1", real.nginx.ca_file, streams={n: ("127.0.0.1", p) for n, p in ports.items()}
+    )
+    assert not prober.greeting("unknown.placo.localhost", "imaps", 5).healthy
+    assert "certificate" in prober.greeting(MAIL, "imaps", 5).answer
+
+
+def test_the_fake_greets_for_what_is_routed(tmp_path: Path) -> None:
+    edge, issued = FakeEdge(tmp_path), issue_from(ROOT, [MAIL])
+    prober = FakeProber(edge)
+    assert not prober.greeting(MAIL, "imaps", 5).healthy
+    route = EdgeRoute(MAIL, "10.77.16.2", 993, "mail.alpha.placo.internal", "imaps")
+    edge.ensure_site("alpha", UUID, [route], issued.certificate, issued.key)
+    assert prober.greeting(MAIL, "imaps", 5).healthy
+    assert not prober.greeting(MAIL, "xmpps", 5).healthy
+    prober.answers[MAIL] = 503
+    assert not prober.greeting(MAIL, "imaps", 5).healthy
 
 
 def test_the_edge_is_asked_over_its_unix_socket_and_its_certificate_checked(real: Real) -> None:

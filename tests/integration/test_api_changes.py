@@ -104,7 +104,7 @@ def test_services_come_and_go(api: Any, world: World, alpha: Platform, emmy: Use
     ("wish", "field"),
     [
         ({}, "services"),
-        ({"services": ["wiki"]}, "services"),
+        ({"services": ["forum"]}, "services"),
         ({"services": []}, "services"),
         ({"services": "web"}, "services"),
         ({"services": ["web", "svn"], "options": {"svn": {"repository": "Ça"}}}, "options.svn.repository"),

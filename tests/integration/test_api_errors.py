@@ -34,7 +34,7 @@ WISH = {
         ({"slug": "a" * 64}, "slug"),
         ({"slug": "a\x00"}, "slug"),
         ({"slug": 7}, "slug"),
-        ({"services": ["wiki"]}, "services"),
+        ({"services": ["forum"]}, "services"),
         ({"services": []}, "services"),
         ({"services": "web"}, "services"),
         ({"services": [["web"]]}, "services.0"),
@@ -231,6 +231,44 @@ def test_lists_refuse_what_they_do_not_know(query: str, api: Any, optics: Projec
     assert [e["field"] for e in problem["errors"]] == [query.partition("=")[0]]
 
 
+@pytest.mark.parametrize("path", ["/api/", "/api/v2/platforms", "/api/v1/nothing", "/api/v1/platforms/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_paths_that_there_are_not(method: str, path: str, db: None) -> None:
+    answer = Client().generic(method, path)
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+    assert answer.json()["type"] == "/problems/NotFound"
+    assert Client().head("/api/v1/nothing")["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/requests", {"GET", "POST"}),
+        ("POST", "/platforms/alpha", {"GET", "DELETE"}),
+        ("GET", "/tokens", {"POST"}),
+    ],
+)
+def test_methods_that_a_path_does_not_take(
+    method: str, path: str, allowed: set[str], api: Any, optics: Project, emmy: User
+) -> None:
+    headers = {**api(emmy).headers, "Accept-Language": "fr"}
+    answer = Client().generic(method, f"/api/v1{path}", headers=headers)
+    problem = answer.json()
+    assert (answer.status_code, answer["Content-Type"]) == (405, "application/problem+json")
+    assert set(answer["Allow"].split(", ")) >= allowed
+    assert problem["status"] == 405
+    assert "cette méthode" in problem["detail"]
+    assert all(name in problem["remedy"] for name in allowed)
+    api(emmy)(method, path, status=405)
+
+
+def test_pages_stay_pages(db: None, emmy: User) -> None:
+    browser = Client()
+    browser.force_login(emmy, backend="placo.web.auth.DirectoryBackend")
+    assert browser.get("/nothing/")["Content-Type"].startswith("text/html")
+    assert browser.get("/logout/").status_code == 405
+
+
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
 
@@ -344,3 +382,17 @@ def test_a_fault_of_the_directory_while_searching_is_not_ours(
     api(emmy)("PUT", "/platforms/alpha/members/alan", status=503)
     assert not Membership.objects.filter(uid="alan").exists()
     assert api(emmy)("PUT", "/platforms/alpha/members/alan", status=202)["state"] == "adding"
+
+
+def test_a_token_is_ended_by_itself_alone(api: Any, optics: Project, emmy: User, sofia: User) -> None:
+    one, other, stranger = api(emmy), api(emmy), api(sofia)
+    answer = Client().delete("/api/v1/tokens/current", headers=one.headers)
+    assert (answer.status_code, answer.content) == (204, b"")
+    one("GET", "/projects", status=401)
+    one("DELETE", "/tokens/current", status=401)
+    other("GET", "/projects")
+    stranger("GET", "/projects")
+    assert ApiToken.objects.count() == 2
+    browser = Client(raise_request_exception=False)
+    browser.force_login(emmy, backend="placo.web.auth.DirectoryBackend")
+    assert browser.delete("/api/v1/tokens/current").status_code == 401, "a session is no token"

@@ -206,6 +206,7 @@ def test_the_contract_is_described(optics: Project) -> None:
     paths = schema["paths"]
     for path, method in (
         ("/tokens", "post"),
+        ("/tokens/current", "delete"),
         ("/catalogue/services", "get"),
         ("/projects", "get"),
         ("/requests", "post"),

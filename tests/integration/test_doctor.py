@@ -25,16 +25,16 @@ from django.test import Client
 from django.utils import timezone, translation
 
 import tasks
+from deploy.rehearsal.servers import PrivateRedis
 from placo import config
-from placo.drivers.ports import DirectoryStatus, DriverError, Rejected
+from placo.drivers.ports import DirectoryStatus, DriverError, Rejected, Unavailable
 from placo.platforms.models import Host, LedgerEntry, Project, Run, Template, User
-from placo.services import doctor, heartbeat
+from placo.services import doctor, engine, heartbeat
 from placo.services.doctor import Level, Report, programs
 from placo.services.errors import Forbidden
 from tests.command import Command
 from tests.factories import approve, ready_platform
 from tests.fakes import World
-from tests.integration.private_redis import PrivateRedis
 
 pytest_plugins = ("tests.integration.private_redis",)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,7 +73,7 @@ def test_all_is_well(site: World) -> None:
     assert report.status == 0
     assert {r.component for r in report.results} == {
         "database", "redis", "workers", "beat", "directory", "edge", "certificates", "images", "clocks",
-        "books", "runs", "templates", "host h1", "host h2",
+        "books", "runs", "templates", "people", "host h1", "host h2",
     }  # fmt: skip
     assert all(r.text and not r.remedy for r in report.results)
 
@@ -120,6 +120,13 @@ class Break:
         assert world.finish(approve(emmy, admin, slug="beta", services=["web"]).pk).state == "stuck"
 
     @staticmethod
+    def waiting(world: World) -> None:
+        """The edge was away for a moment, and nobody has tried again yet."""
+        emmy, admin = User.objects.get(username="emmy"), User.objects.get(username="ada")
+        world.edge.faults.fail_next("ensure_site", Unavailable("restarting"))
+        engine.advance(approve(emmy, admin, slug="beta", services=["web"]).pk)
+
+    @staticmethod
     def template(world: World) -> None:
         host = Host.objects.get(name="h1")
         image = world.images.name_for("www")
@@ -148,6 +155,7 @@ class Break:
         (Break.overdue(31), "runs", "warning", "(beta)"),
         (Break.overdue(121), "runs", "failure", "121 seconds"),
         (Break.stuck, "runs", "warning", "(beta)"),
+        (Break.waiting, "runs", "warning", "1 run waits for edge"),
         (Break.template, "templates", "warning", "no room"),
     ],
 )  # fmt: skip

@@ -6,7 +6,6 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -366,34 +365,6 @@ def test_runs_are_delayed_by_their_unreachable_host_and_by_no_other(
     host.faults.clear()
     assert world.finish(waiting.pk).state == "done"
     assert beta.host_id != alpha.host_id
-
-
-# --- machines --------------------------------------------------------------------------------------------------------
-
-
-def test_machines_are_as_their_host_says(world: World, alpha: Platform) -> None:
-    host, www = world.host_of(alpha), alpha.plan.machine("www").uuid
-    states = [("suspend_domain", "suspended"), ("kill_domain", "stopped"), ("start_domain", "answering")]
-    for change, state in states:
-        getattr(host, change)(www)
-        reconcile.reconcile()
-        assert Machine.objects.get(uuid=www).state == state
-    assert Machine.objects.get(platform=alpha, name="svn").state == "answering"
-
-
-def test_a_machine_that_runs_and_does_not_answer(world: World, alpha: Platform) -> None:
-    www = alpha.plan.machine("www").uuid
-    Machine.objects.filter(uuid=www).update(state="starting")
-    world.prober.faults.unreachable = True
-    reconcile.reconcile()
-    assert Machine.objects.get(uuid=www).state == "starting"
-    long_ago = timezone.now() - timedelta(minutes=10)
-    Machine.objects.filter(uuid=www).update(seen_at=long_ago)
-    reconcile.reconcile()
-    assert Machine.objects.get(uuid=www).state == "silent"
-    world.prober.faults.clear()
-    reconcile.reconcile()
-    assert Machine.objects.get(uuid=www).state == "answering"
 
 
 # --- cost ------------------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
+from django.utils import timezone
 
 import tasks
-from placo.drivers.ports import Power
+from placo.drivers.ports import DriverError, Power
 from placo.platforms.models import AuditEvent, JournalEntry, Notice, Platform, Project, Reminder, Run, User
 from placo.services import expiry, members, platforms, renewal, runs
 from placo.services.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -85,7 +86,7 @@ def test_the_whole_life(clock: Clock, world: World, alpha: Platform, emmy: User)
     assert told() == [("expiring", end, removal)] * 3
     assert sorted(Reminder.objects.values_list("days", flat=True)) == [1, 7, 30]
     given = dict(Reminder.objects.values_list("days", "at"))
-    assert {days: (end - at.date()).days for days, at in given.items()} == {30: 30, 7: 7, 1: 1}
+    assert {days: (end - timezone.localdate(at)).days for days, at in given.items()} == {30: 30, 7: 7, 1: 1}
     assert powers(world, alpha) == {Power.RUNNING}
 
     assert look(world).stopped == 1
@@ -256,11 +257,10 @@ def test_a_host_that_is_down_delays_its_own_platforms_alone(
     look(world)
     assert (now(alpha).state, now(beta).state) == ("stopping", "stopped")
     stop = Run.objects.get(kind="stop", platform=alpha)
-    assert stop.state == "stuck"
+    assert (stop.state, {step.waits_for for step in stop.steps.all()}) == ("running", {alpha.host.name})
     assert now(alpha).removed_on is None, "what runs is not about to be removed"
-    assert expiry.attend().revived == 0, "people get an hour to decide"
     an_hour_later()
-    assert expiry.attend().revived == 1
+    assert expiry.attend().revived == 0, "it waits by itself"
     world.host_of(alpha).faults.unreachable = False
     clock.forward(days=10)
     work(world)
@@ -283,12 +283,18 @@ def test_renewed_while_it_stops(clock: Clock, world: World, alpha: Platform, emm
     assert look(world) == expiry.Attended()
 
 
+def refuse_to_stop(world: World, platform: Platform) -> None:
+    """Its host answers, but does not do what is asked."""
+    world.host_of(platform).faults.fail_next("power", DriverError("no"), times=1000)
+
+
 def test_renewed_while_its_stop_is_stuck(clock: Clock, world: World, alpha: Platform, emmy: User) -> None:
-    world.host_of(alpha).faults.unreachable = True
+    refuse_to_stop(world, alpha)
     clock.forward(90)
     look(world)
+    assert expiry.attend().revived == 0, "people get an hour to decide"
     renewal.renew_platform(acting_user=emmy, slug="alpha")
-    world.host_of(alpha).faults.unreachable = False
+    world.host_of(alpha).faults.clear()
     an_hour_later()
     assert look(world).revived == 1
     assert Run.objects.get(kind="stop").state == "undone"
@@ -301,11 +307,11 @@ def test_renewed_while_its_stop_is_stuck(clock: Clock, world: World, alpha: Plat
 def test_a_stop_that_was_undone_is_done_again(
     clock: Clock, world: World, alpha: Platform, emmy: User
 ) -> None:
-    world.host_of(alpha).faults.unreachable = True
+    refuse_to_stop(world, alpha)
     clock.forward(90)
     look(world)
     runs.undo_run(acting_user=emmy, run_id=Run.objects.get(kind="stop").pk)
-    world.host_of(alpha).faults.unreachable = False
+    world.host_of(alpha).faults.clear()
     work(world)
     assert now(alpha).state == "ready"
     assert look(world).stopped == 1
@@ -351,6 +357,30 @@ def test_two_looks_at_the_same_moment(
     clock.forward(30)
     at_once(expiry.attend, expiry.attend, expiry.attend)
     assert Run.objects.filter(platform=platform, kind="stop").count() == 1
+
+
+def test_asked_again_without_a_date_before_the_next_reminder(
+    clock: Clock, world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    platform = factories.ready_platform(world, emmy, admin, days=10)
+    first = renewal.renew_platform(acting_user=emmy, slug="alpha").expires_on
+    assert first == clock.first + timedelta(days=20), "so short a term can be renewed from its beginning"
+    for _day in range(12):
+        assert renewal.renew_platform(acting_user=emmy, slug="alpha").expires_on == first
+        clock.forward(1)
+    assert AuditEvent.objects.filter(verb="platform.renew").count() == 1
+    clock.forward(1)
+    second = renewal.renew_platform(acting_user=emmy, slug="alpha").expires_on
+    assert second == first + timedelta(days=10), "seven days before the end there is a reminder"
+    assert renewal.renew_platform(acting_user=emmy, slug="alpha").expires_on == second
+    seen = renewal.renew_platform(acting_user=emmy, slug="alpha", seen=second)
+    assert seen.expires_on == second + timedelta(days=10), "who says what they saw has a wish of their own"
+    renewal.set_end(acting_user=admin, slug="alpha", expires_on=clock.today + timedelta(days=12))
+    after = renewal.renew_platform(acting_user=emmy, slug="alpha").expires_on
+    assert after == clock.today + timedelta(days=22), "what an administrator has set was no renewal"
+    clock.go_to(after)
+    assert renewal.renew_platform(acting_user=emmy, slug="alpha").expires_on == after + timedelta(days=10)
+    assert now(platform).renewed
 
 
 def test_who_may_renew(

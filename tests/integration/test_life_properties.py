@@ -173,6 +173,7 @@ class Life(RuleBasedStateMachine):
     def work(self, data: st.DataObject, whole: bool) -> None:
         pk = data.draw(st.sampled_from(self._active()))
         if whole:
+            self.world.lose_leases(pk)  # of workers that died
             self.world.finish(pk)
         elif (claim := engine._claim(pk)) is not None and data.draw(st.booleans()):
             engine._perform(claim)  # else its worker has died
@@ -251,7 +252,6 @@ def test_any_life() -> None:
             settings=settings(
                 max_examples=40,
                 stateful_step_count=25,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
                 print_blob=True,
             ),

@@ -16,9 +16,9 @@ from structlog.stdlib import ProcessorFormatter
 import tasks
 from placo import celery, logs
 from placo.drivers.ports import DriverError
-from placo.platforms.models import Project, User
+from placo.platforms.models import Project, Run, User
 from placo.services import accounts, engine
-from tests.factories import approve, ready_platform
+from tests.factories import approve, ready_platform, submit
 from tests.fakes import World
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -162,6 +162,40 @@ def test_a_worker_names_task_and_request(world: World, lines: Lines) -> None:
     assert "task" not in of(lines, "after")[0]
     celery._begin(task_id="1", task=type("T", (), {"name": "tasks.sweep", "request": object()}))
     assert "request" not in logs.known()
+
+
+def test_from_a_line_of_the_log_to_the_run_that_came_of_it(
+    world: World, optics: Project, emmy: User, admin: User, api: Any, lines: Lines
+) -> None:
+    request = submit(emmy)
+    desk = Client()
+    desk.force_login(admin, backend="placo.web.auth.DirectoryBackend")
+    desk.post(
+        f"/requests/{request.pk}/approve/",
+        {"plan_hash": request.plan_hash},
+        headers={"X-Request-ID": "proxy-12345678"},
+    )
+    run = Run.objects.get()
+    assert run.web_request == "proxy-12345678"
+    [began] = of(lines, "run begins")
+    assert (began["request"], began["run"], began["user"]) == ("proxy-12345678", run.pk, "ada")
+    found = desk.get("/operations/runs/?q=proxy-12345678").content.decode()
+    assert f'href="/runs/{run.pk}/"' in found
+    assert f'href="/runs/{run.pk}/"' not in desk.get("/operations/runs/?q=other-12345678").content.decode()
+    assert "<code>proxy-12345678</code>" in desk.get(f"/runs/{run.pk}/").content.decode()
+    assert api(admin)("GET", f"/runs/{run.pk}")["web_request"] == "proxy-12345678"
+    world.finish(run.pk)
+
+    headers = {**api(emmy).headers, "X-Request-ID": "program-12345678"}
+    stopped = Client().post("/api/v1/platforms/alpha/actions/stop", headers=headers).json()["run_id"]
+    assert Run.objects.get(pk=stopped).web_request == "program-12345678"
+
+
+def test_a_run_that_came_of_no_call_names_none(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    logs.forget()
+    assert approve(emmy, admin).web_request == ""
 
 
 def test_celery_leaves_logging_alone() -> None:

@@ -16,16 +16,17 @@ import yaml
 from django.conf import settings
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.rehearsal.servers import PrivateRedis
 from placo import config
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Host, LedgerEntry, Project, Run, User
 from placo.services import gauges, heartbeat, platforms
 from tests.factories import approve, ready_platform, submit
 from tests.fakes import World
-from tests.integration.private_redis import PrivateRedis
 
 pytest_plugins = ("tests.integration.private_redis",)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -127,6 +128,20 @@ def test_runs_and_steps(
     assert value(samples, "placo_active_steps", state="failed") == 1
 
 
+def test_runs_that_wait_and_hosts_that_are_lost(
+    scrape: Callable[[], Samples], world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    assert value(scrape(), "placo_waiting_runs", place="h1") == 0
+    world.hosts["h1"].faults.unreachable = True
+    world.finish(approve(emmy, admin).pk)
+    samples = scrape()
+    waiting = {place: value(samples, "placo_waiting_runs", place=place) for place in ("h1", "h2", "edge")}
+    assert waiting == {"h1": 1, "h2": 0, "edge": 0}
+    assert value(samples, "placo_host_lost", host="h1") == 0
+    Host.objects.filter(name="h1").update(lost_at=timezone.now())
+    assert value(scrape(), "placo_host_lost", host="h1") == 1
+
+
 def test_the_lag_of_the_sweep(
     scrape: Callable[[], Samples], optics: Project, emmy: User, admin: User
 ) -> None:
@@ -188,8 +203,9 @@ def test_a_bounded_number_of_queries(
 ) -> None:
     for slug in ("alpha", "beta"):
         ready_platform(world, emmy, admin, slug=slug, services=["web"])
-    with django_assert_max_num_queries(20):
-        scrape()
+    with django_assert_max_num_queries(22):
+        samples = scrape()
+    assert value(samples, "placo_runs", kind="create", state="done") == 2
 
 
 def test_without_the_database(

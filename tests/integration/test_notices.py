@@ -272,7 +272,9 @@ def test_the_end_in_the_api(
         owner("POST", "/platforms/alpha/renew", {"expires_on": str(end)})["expires_on"]
         == renewed["expires_on"]
     )
-    assert "too early" in owner("POST", "/platforms/alpha/renew", status=409)["detail"]
+    assert owner("POST", "/platforms/alpha/renew")["expires_on"] == renewed["expires_on"]
+    again = owner("POST", "/platforms/alpha/renew", {"expires_on": renewed["expires_on"]}, status=409)
+    assert "too early" in again["detail"]
     owner("POST", "/platforms/alpha/renew", {"expires_on": "soon"}, status=422)
     owner("PUT", "/platforms/alpha/end", {"expires_on": "2099-01-01"}, status=403)
     api(admin)("PUT", "/platforms/alpha/end", {"expires_on": "2001-01-01"}, status=422)

@@ -91,8 +91,8 @@ def test_without_the_lock_more_get_in(
     taken, numbers = threading.Lock(), iter(range(PEOPLE))
     real = placement.choose
 
-    def choose(hypervisor: str | None = None) -> Any:
-        place, _index = real(hypervisor)
+    def choose(hypervisor: str | None = None, *, staying: Platform | None = None) -> Any:
+        place, _index = real(hypervisor, staying=staying)
         with taken:
             return place, next(numbers)  # the subnets' own lock is gone too: this test is about quota
 

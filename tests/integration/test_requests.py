@@ -93,6 +93,13 @@ def test_reserved_slugs(slug: str, world: World, optics: Project, emmy: User) ->
     assert "reserved" in str(refused(emmy, slug=slug)["slug"][0])
 
 
+@pytest.mark.parametrize("slug", ["alpha-web", "alpha-svn", "a-b-chat"])
+def test_a_slug_is_no_public_name_of_another_platform(
+    slug: str, world: World, optics: Project, emmy: User
+) -> None:
+    assert "reserved" in str(refused(emmy, slug=slug)["slug"][0])
+
+
 def test_a_slug_that_is_taken(world: World, optics: Project, emmy: User, sofia: User, admin: User) -> None:
     submit(emmy)
     assert "taken" in str(refused(emmy)["slug"][0])
@@ -106,7 +113,7 @@ def test_the_slug_of_a_declined_request_is_free_again(
     assert submit(emmy).platform.subnet_index == 0
 
 
-@pytest.mark.parametrize("services", [[], ["wiki"], ["web", "wiki"], ["web\x00"], ["WEB"], [""]])
+@pytest.mark.parametrize("services", [[], ["forum"], ["web", "forum"], ["web\x00"], ["WEB"], [""]])
 def test_services_that_there_are_not(services: list[str], world: World, optics: Project, emmy: User) -> None:
     assert set(refused(emmy, services=services)) == {"services"}
 
@@ -129,7 +136,7 @@ def test_a_justification_is_needed(text: Any, world: World, optics: Project, emm
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"wiki": {}}, "options.wiki"),
+        ({"forum": {}}, "options.forum"),
         ({"web": {"colour": "red"}}, "options.web.colour"),
         ({"web": {"php": "perhaps"}}, "options.web.php"),
         ({"svn": {"repository": "../../etc"}}, "options.svn.repository"),
@@ -351,6 +358,6 @@ def test_a_choice_and_its_price_before_asking(world: World, optics: Project, emm
     assert (seen.cost.machines, seen.cost.platforms) == (2, 1)
     assert requests.preview(acting_user=emmy, project_slug="optics", services=[]).cost.machines == 0
     with pytest.raises(InvalidInput):
-        requests.preview(acting_user=emmy, project_slug="optics", services=["wiki"])
+        requests.preview(acting_user=emmy, project_slug="optics", services=["forum"])
     with pytest.raises(NotFound):
         requests.preview(acting_user=sofia, project_slug="optics", services=["web"])

@@ -66,7 +66,7 @@ def test_a_former_owner_can_be_removed_from_the_platform(
 
 
 def test_a_silent_directory_changes_nothing(known: World, optics: Project, emmy: User, admin: User) -> None:
-    known.directory.faults.fail_next("person", Unavailable("restarting"))
+    known.directory.faults.fail_next("people", Unavailable("restarting"))
     with pytest.raises(Unavailable):
         accounts.refresh_roles()
     assert User.objects.get(pk=admin.pk).is_administrator

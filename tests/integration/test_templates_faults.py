@@ -7,7 +7,7 @@ import pytest
 from placo.domain import saga
 from placo.drivers.ports import DomainSpec, DriverError, Rejected, TemplateBroken, Unavailable
 from placo.platforms.models import AuditEvent, Template, User
-from placo.services import audit, engine, runs, steps
+from placo.services import audit, engine, outcomes, runs, steps
 from tests.factories import approve
 from tests.fakes import World
 from tests.integration.warm import (
@@ -160,8 +160,8 @@ def test_an_outage_never_sends_a_machine_the_cold_way(warm: World, emmy: User, a
     assert ways() == all_("warm")
     assert_complete(warm, run)
     assert not AuditEvent.objects.filter(verb="template.broken").exists()
-    retried = set(run.journal.filter(event="retry").values_list("message", flat=True))
-    assert {f"{operation} is out" for operation in WARM_OPERATIONS} <= retried
+    waited = set(run.journal.filter(event=outcomes.AWAY).values_list("message", flat=True))
+    assert {f"{operation} is out" for operation in WARM_OPERATIONS} <= waited
 
 
 def test_a_copy_of_the_data_volume_may_fail_for_good(warm: World, emmy: User, admin: User) -> None:

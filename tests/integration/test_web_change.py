@@ -171,7 +171,7 @@ def test_a_service_comes_with_its_options(
     ("field", "value", "said"),
     [
         ("services", [], "Pick at least one service"),
-        ("services", ["web", "svn", "wiki"], "Unknown service"),
+        ("services", ["web", "svn", "forum"], "Unknown service"),
         ("sizes.www.memory_mib", "1000", "A multiple of 64"),
         ("sizes.www.memory_mib", "64", "From "),
         ("sizes.www.memory_mib", "", "whole number"),
@@ -228,6 +228,26 @@ def test_the_preview_names_what_is_wrong(browser: Client, alpha: Platform) -> No
     shown = text(browser.get(PREVIEW, sent(alpha, **{"sizes.www.memory_mib": "1000"})))
     assert "Memory of www A multiple of 64." in shown
     assert "Nothing yet" in text(browser.get(PREVIEW, sent(alpha)))
+
+
+def test_sizes_of_what_is_not_ticked_are_no_errors(browser: Client, alpha: Platform) -> None:
+    wrong = {"sizes.svn.memory_mib": "much", "sizes.svn.vcpus": ""}
+    without = sent(alpha, services=["web"], **wrong)
+    assert "whole number" not in text(browser.get(PREVIEW, without))
+    answer = browser.post(CHANGE, without)
+    assert set(answer.context["errors"]) == {"confirm"}
+    assert browser.post(CHANGE, {**without, "confirm": "alpha"}).status_code == 302
+    Request.objects.filter(kind="change").delete()
+
+    nothing = sent(alpha, services=[], **wrong, **{"sizes.www.vcpus": "many"})
+    assert set(browser.post(CHANGE, nothing).context["errors"]) == {"services"}
+    shown = text(browser.get(PREVIEW, nothing))
+    assert "Pick at least one service." in shown
+    assert "whole number" not in shown
+    assert "It does not come back" not in shown
+    unknown = sent(alpha, services=["wiki?", "web"], **wrong)
+    assert set(browser.post(CHANGE, unknown).context["errors"]) == {"services"}
+    assert set(browser.post(CHANGE, sent(alpha, **wrong)).context["errors"]) == set(wrong)
 
 
 def test_only_a_platform_that_is_ready_is_changed(

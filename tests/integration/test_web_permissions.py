@@ -13,8 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from placo.platforms.models import AuditEvent, Drift, Notice, Platform, Project, Request, Run, User
-from placo.services import members, notices, reconcile
+from placo.platforms.models import AuditEvent, Drift, Host, Notice, Platform, Project, Request, Run, User
+from placo.services import invitations, members, notices, reconcile
 from placo.web.urls import urlpatterns
 from tests import factories
 from tests.fakes import World
@@ -27,12 +27,19 @@ PERSONAL = OPEN | {"nobody": 302}
 VISIBLE = PERSONAL | {"outsider": 404, "stranger": 404}
 MANAGED = VISIBLE | {"member": 403}
 REQUESTED = VISIBLE | {"member": 404}
+VOID = dict.fromkeys(ROLES, 410)
+LINK = dict.fromkeys(ROLES, 302)
 OPERATIONS = PERSONAL | dict.fromkeys(("outsider", "stranger", "member", "owner"), 403)
 
 READ = {
     "login": OPEN | dict.fromkeys(("outsider", "stranger", "member", "owner", "admin"), 302),
     "home": PERSONAL,
     "account": PERSONAL,
+    "invitation": VOID,
+    "invitation-link": LINK,
+    "password-forgotten": OPEN,
+    "password-reset": VOID,
+    "password-reset-link": LINK,
     "help": PERSONAL,
     "new": PERSONAL,
     "new-cost": PERSONAL | {"outsider": 404, "stranger": 404, "member": 404},
@@ -52,15 +59,19 @@ READ = {
     "run": REQUESTED,
     "operations": OPERATIONS | {"admin": 302},
     "operations-hosts": OPERATIONS,
+    "operations-host": OPERATIONS,
     "operations-drift": OPERATIONS,
     "operations-health": OPERATIONS,
     "operations-health-report": OPERATIONS,
     "operations-runs": OPERATIONS,
     "operations-quotas": OPERATIONS,
     "operations-audit": OPERATIONS,
+    "operations-people": OPERATIONS,
+    "operations-person": OPERATIONS,
 }
 DONE = 302
 CHANGE = MANAGED | {"owner": DONE, "admin": DONE}
+NOT_HERE = dict.fromkeys(ROLES, 409) | {"nobody": 302}
 DECIDE = VISIBLE | {"member": 404, "owner": 403, "admin": DONE}
 WRITE = {
     "platform-power": CHANGE,
@@ -71,11 +82,22 @@ WRITE = {
     "notices-read-all": dict.fromkeys(ROLES, DONE),
     "platform-people-add": CHANGE,
     "platform-people-remove": CHANGE,
+    "platform-people-invite": CHANGE,
+    "platform-people-invitation": VISIBLE | {"member": 404, "owner": DONE, "admin": DONE},
+    "platform-people-owner": CHANGE,
+    "platform-people-until": CHANGE,
+    "account-name": NOT_HERE,
+    "account-password": NOT_HERE,
+    "account-key-add": dict.fromkeys(ROLES, DONE) | {"outsider": 409},
+    "account-key-remove": dict.fromkeys(ROLES, 404) | {"nobody": 302},
+    "operations-person-leave": OPERATIONS | {"admin": DONE},
     "requests-approve": DECIDE,
     "requests-reject": DECIDE,
     "requests-replan": DECIDE,
     "requests-withdraw": DECIDE | {"owner": DONE},
     "operations-host-warm": OPERATIONS | {"admin": DONE},
+    "operations-host-lost": OPERATIONS | {"admin": DONE},
+    "operations-host-take-back": OPERATIONS | {"admin": DONE},
     "operations-drift-accept": OPERATIONS | {"admin": DONE},
     "operations-drift-repair": OPERATIONS | {"admin": DONE},
     "run-decide": VISIBLE | {"member": 404, "owner": 409, "admin": 409},
@@ -83,6 +105,9 @@ WRITE = {
 }
 ELSEWHERE = {"run-events"}
 """Tested with the live run."""
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM0oiFD2Lh7TdUbsbpJTR2vKYszOixl+IRp4643lZeJU somebody"
 
 
 @dataclass
@@ -100,7 +125,15 @@ class Site:
         pattern = next(p for p in urlpatterns if p.name == name)
         values = {"slug": "alpha", "name": "www", "action": "stop", "choice": "retry"}
         if name == "operations-host-warm":
-            values |= {"name": "h1", "choice": "off"}
+            values |= {"choice": "off"}
+        if name.startswith("operations-host"):
+            values |= {"name": "h1"}
+        if name == "platform-people-owner":
+            values |= {"choice": "hand-over"}
+        if name == "platform-people-invitation":
+            row = invitations.invite(acting_user=self.users["owner"], slug="alpha", mail="m@elsewhere.test")
+            values |= {"choice": "revoke", "invitation_id": str(row.pk)}
+        values |= {"uid": "evariste", "token": "placo_" + "x" * 43, "key_id": "999999"}
         if "drift_id" in pattern.pattern.converters:
             values |= {"drift_id": str(Drift.objects.get().pk)}
         values |= {"notice_id": str(self.notice.pk)}
@@ -159,16 +192,29 @@ def test_pages(site: Site, role: str) -> None:
 @pytest.mark.parametrize("name", sorted(WRITE))
 def test_changes(site: Site, name: str) -> None:
     for role in ROLES:
+        address = site.address(name)
         before = AuditEvent.objects.count()
         data = {
             "confirm": "alpha",
-            "uid": "evariste" if name.endswith("remove") else "ada",
+            "uid": "evariste" if name.endswith(("remove", "owner", "until")) else "ada",
+            "mail": "marie@elsewhere.test",
+            "until": "2099-12-31",
+            "key": KEY,
+            "shown": "Somebody",
+            "new": "seven grey whales sing",
+            "new_again": "seven grey whales sing",
             "comment": "Because.",
             "expires_on": "2099-12-31" if name == "platform-end" else str(site.platform_ends()),
         }
+        if name == "operations-person-leave":
+            data["confirm"] = "evariste"
+        if name in ("operations-host-lost", "operations-host-take-back"):
+            data["confirm"] = "h1"
+            lost = name.endswith("take-back")
+            Host.objects.filter(name="h1").update(reachable=lost, lost_at=timezone.now() if lost else None)
         if name == "requests-approve":
             data["plan_hash"] = site.waiting.plan_hash
-        answer = site.client(role).post(site.address(name), data)
+        answer = site.client(role).post(address, data)
         assert answer.status_code == WRITE[name][role], role
         if name != "logout" and WRITE[name][role] != DONE:
             assert AuditEvent.objects.count() == before, f"{role} changed something"

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from placo.drivers.ports import Unavailable
 from placo.platforms.models import Membership, Platform, Project, Run, User
+from placo.services import engine
 from tests import factories
 from tests.fakes import World
 
@@ -97,6 +99,20 @@ def test_people_are_found_added_and_removed(world: World, alpha: Platform, brows
     world.finish(Run.objects.latest("id").pk)
     assert "sofia" not in world.directory.members("alpha")
     assert "Sofia" not in text(browser.get("/platforms/alpha/people/"))
+
+
+def test_a_directory_that_keeps_people_waiting_is_told_of(
+    world: World, alpha: Platform, browser: Client
+) -> None:
+    browser.post("/platforms/alpha/people/add/", {"uid": "sofia"})
+    run = Run.objects.latest("id")
+    waits = f'href="/runs/{run.pk}/">the directory has not followed yet'
+    assert waits not in text(browser.get("/platforms/alpha/people/"))
+    world.directory.faults.fail_next("ensure_member", Unavailable("restarting"))
+    engine.advance(run.pk)
+    assert waits in text(browser.get("/platforms/alpha/people/"))
+    world.finish(run.pk)
+    assert waits not in text(browser.get("/platforms/alpha/people/"))
 
 
 @pytest.mark.parametrize(

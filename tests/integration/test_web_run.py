@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 from django.test import AsyncClient, Client
 
-from placo.drivers.ports import Unavailable
+from placo.drivers.ports import DriverError
 from placo.platforms.models import Project, Run, User
 from placo.services import engine
 from tests import factories
@@ -176,7 +176,7 @@ def test_a_viewer_holds_no_connection_of_its_own(
 
 def stuck(world: World, emmy: User, admin: User) -> Run:
     """A creation whose host does not make volumes."""
-    world.hosts["h1"].faults.fail_next("ensure_volume", Unavailable("the pool is on fire"), times=1000)
+    world.hosts["h1"].faults.fail_next("ensure_volume", DriverError("the pool is on fire"), times=1000)
     return world.finish(factories.approve(emmy, admin).pk)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
-from placo.platforms.models import JournalEntry, Project, Run, User
-from placo.services import engine, steps
-from placo.services.work import Done
-from tests.factories import approve
+from placo.domain import saga
+from placo.platforms.models import JournalEntry, Machine, Project, Run, Step, User
+from placo.services import engine, platforms, runs, steps
+from placo.services.work import Done, LeaseLost
+from tests.factories import approve, ready_platform
 from tests.fakes import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,6 +121,68 @@ def test_a_worker_that_lost_its_lease_is_not_heard(
     assert run.journal.filter(step=network, event="fenced").count() == 1
     assert run.journal.filter(step=network, event="done").count() == 1
     assert world.finish(run.pk).state == "done"
+
+
+def test_a_worker_that_was_stopped_while_it_asked_for_its_lease_has_lost_it(
+    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it then reads was true before it was stopped; another worker may be at the step since."""
+    run = approve(emmy, admin)
+    claim = engine._claim(run.pk)
+    assert claim is not None
+    step = run.steps.get(pk=claim.step_id)
+    guard = engine._guard(claim, step.action)
+    guard()
+
+    began, late = timezone.now(), timezone.now() + timedelta(seconds=saga.policy(step.action).lease + 1)
+    clock = iter([began])
+    monkeypatch.setattr(engine.timezone, "now", lambda: next(clock, late))
+    with pytest.raises(LeaseLost):
+        guard()
+
+
+def test_a_lease_that_was_renewed_after_it_was_looked_at_is_not_taken_over(
+    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers renew their leases without the run's lock: also while another one holds it and finds them over."""
+    run = approve(emmy, admin)
+    claim = engine._claim(run.pk)
+    assert claim is not None
+    world.lose_leases(run.pk)
+    step, look = run.steps.filter(pk=claim.step_id), runs.due_steps
+
+    def looked(run: Run, rows: list[Step]) -> list[Step]:
+        step.update(lease_until=timezone.now() + timedelta(seconds=60))
+        return look(run, rows)
+
+    monkeypatch.setattr(runs, "due_steps", looked)
+    other = engine._claim(run.pk)
+    assert other is not None and other.step_id != claim.step_id
+    assert step.get().fence == claim.fence
+
+
+def test_what_a_late_worker_has_to_say_of_a_machine_is_not_written(
+    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sleeps right after it has switched a machine off; meanwhile others retire the whole platform."""
+    platform = ready_platform(world, emmy, admin, services=["web"])
+    run = platforms.retire_platform(acting_user=emmy, slug="alpha", confirm="alpha")
+    host, slept = world.host_of(platform), list[str]()
+    real = host.kill_domain
+
+    def kill(uuid: str) -> None:
+        real(uuid)
+        if not slept:
+            slept.append(uuid)
+            world.lose_leases(run.pk)
+            assert world.finish(run.pk).state == "done"
+
+    monkeypatch.setattr(host, "kill_domain", kill)
+    engine.advance(run.pk)
+    assert slept
+    assert set(Machine.objects.values_list("state", flat=True)) == {"gone"}
+    assert run.journal.filter(event="fenced").count() == 1
+    assert world.audit("alpha") == []
 
 
 def test_a_worker_that_died_is_replaced_when_its_lease_is_over(

@@ -167,7 +167,10 @@ def test_platforms_are_behind_the_wall(lab: Lab) -> None:
     rules = inside(lab.hosts[0].namespace, "nft", "list", "ruleset").output
     assert "policy drop" in rules and 'iifname "pl*" counter' in rules
     portal = inside(lab.namespace, "nft", "list", "ruleset").output
-    assert "ip daddr 10.77.0.1 tcp dport 443 accept" in portal and portal.count("policy drop") == 2
+    assert (
+        "ip daddr 10.77.0.1 tcp dport { 80, 443, 465, 993, 5223 } accept" in portal
+        and portal.count("policy drop") == 2
+    )
     frames = inside(lab.hosts[0].namespace, "ebtables", "-t", "nat", "-L").output
     assert "--arp-ip-src 10.77.16.2" in frames, "the card's own filter is missing"
 

@@ -49,6 +49,7 @@ def context(**changes: Any) -> dict[str, Any]:
             "port": 636,
             "base": "dc=placo,dc=test",
             "people_base": "ou=people,dc=placo,dc=test",
+            "keys_base": "ou=keys,dc=placo,dc=test",
             "members_dn": "cn=members,ou=alpha,ou=platforms,dc=placo,dc=test",
             "owners_dn": "cn=owners,ou=alpha,ou=platforms,dc=placo,dc=test",
             "bind_dn": "cn=www,ou=services,ou=alpha,ou=platforms,dc=placo,dc=test",
@@ -117,11 +118,12 @@ def test_everything_of_the_machine_is_there(catalogue: Catalogue) -> None:
 
 
 def test_php_is_the_owners_choice(catalogue: Catalogue) -> None:
-    place = "root/etc/apache2/placo.d/php.conf"
-    on = unpack(render_archive(catalogue, "www", context(), WHO))[place][1]
-    off = unpack(render_archive(catalogue, "www", context(options={"web": {"php": False}}), WHO))[place][1]
-    assert b"fcgi:" in on
-    assert b"fcgi:" not in off and b"denied" in off
+    place = "root/etc/apache2/placo.d/site.conf"
+    denied = b"SetHandler default-handler\n    Require all denied"
+    on = unpack(render_archive(catalogue, "www", context(), WHO))
+    assert denied not in on[place][1] and b"fcgi:" in on["root/etc/apache2/placo.d/php.conf"][1]
+    off = unpack(render_archive(catalogue, "www", context(options={"web": {"php": False}}), WHO))
+    assert denied in off[place][1]
 
 
 def test_titles_are_escaped_in_pages(catalogue: Catalogue) -> None:

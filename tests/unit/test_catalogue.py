@@ -20,6 +20,7 @@ from placo.domain.catalogue import (
 ROOT = Path(__file__).resolve().parents[2]
 WEB, SVN = "services/web.toml", "services/svn.toml"
 WWW = "machines/www/machine.toml"
+CHAT, TALK = "services/chat.toml", "machines/chat/machine.toml"
 APACHE = "software/apache/software.toml"
 
 
@@ -95,6 +96,13 @@ SPOILT = [
     ),
     pytest.param(
         WEB, 'protocol = "https"', 'protocol = "gopher"', WEB, "endpoints[1].protocol", id="protocol"
+    ),
+    pytest.param(
+        CHAT, 'protocol = "xmpps"', 'protocol = "imaps"', CHAT, "endpoints[1].host", id="protocol of no route"
+    ),
+    pytest.param(TALK, 'host = "{slug}-chat"', 'host = "{slug}"', TALK, "routes[1].host", id="bare slug"),
+    pytest.param(
+        TALK, "timeout_s = 5", 'timeout_s = 5\npath = "/"', TALK, "probe.path", id="greeting with a path"
     ),
     pytest.param(WWW, "memory_mib = 384", "memory_mib = 3", WWW, "memory_mib", id="too little memory"),
     pytest.param(WWW, "vcpus = 1", "vcpus = true", WWW, "vcpus", id="a boolean is no number"),
@@ -238,8 +246,8 @@ def test_needs_come_first_and_once(folder: Path) -> None:
 
 
 def test_an_unknown_service_is_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(UnknownServiceError, match="wiki"):
-        catalogue.machines_of(["wiki"])
+    with pytest.raises(UnknownServiceError, match="forum"):
+        catalogue.machines_of(["forum"])
 
 
 def test_an_image_is_named_by_what_it_is_built_from(folder: Path) -> None:

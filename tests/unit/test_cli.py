@@ -112,6 +112,21 @@ def test_a_token_that_has_expired(placo: Make) -> None:
     assert "Run `placo login`." in run("platforms").err
 
 
+def test_logging_out_where_the_portal_does_not_answer(placo: Make) -> None:
+    def gone(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route")
+
+    run = placo(gone)
+    run.logged_in("emmy", "placo_x")
+    result = run("logout")
+    assert result.status == 1
+    assert "forgotten here, but it was not ended" in result.err
+    assert not run.token_file.exists()
+    run.token_file.write_text("{")
+    assert run("logout").status == 0
+    assert not run.token_file.exists()
+
+
 def test_a_damaged_token_file(placo: Make) -> None:
     run = placo(unused)
     run.token_file.parent.mkdir()

@@ -26,8 +26,8 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def host(*states: str, **changes: Any) -> dict[str, Any]:
-    """A host with templates in these states."""
-    templates = [{"state": state} for state in states]
+    """A host with templates in these states, of the machines m1, m2 ..."""
+    templates = [{"machine": f"m{n}", "state": state} for n, state in enumerate(states, start=1)]
     return {"name": "h1", "warm": True, "enabled": True, "reachable": True, "templates": templates, **changes}
 
 
@@ -42,7 +42,7 @@ def test_waiting_for_templates_says_how_far_they_are(capsys: pytest.CaptureFixtu
         [host("making", "ready")],
         [host("ready", "ready")],
     )
-    demo.wait_for_templates(portal)
+    demo.wait_for_templates(portal, {"m1", "m2"})
     first, *rest = said(capsys)
     assert "about a minute the first time" in first
     assert rest == [f"templates: {n} of 2 ready" for n in (0, 1, 2)]
@@ -59,7 +59,7 @@ def test_waiting_for_templates_says_how_far_they_are(capsys: pytest.CaptureFixtu
 def test_nothing_is_said_where_nothing_is_waited_for(
     hosts: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo.wait_for_templates(Portal(hosts))
+    demo.wait_for_templates(Portal(hosts), {"m1", "m2"})
     assert said(capsys) == []
 
 
@@ -67,11 +67,15 @@ def test_templates_that_cannot_be_made_are_not_waited_for() -> None:
     assert Portal([host("failed", "impossible", "ready")]).wait_for_templates(1) == (1, 3)
 
 
+def test_only_the_templates_that_are_used_are_waited_for() -> None:
+    assert Portal([host("ready", "planned")]).wait_for_templates(1, machines={"m1"}) == (1, 1)
+
+
 def test_the_demo_goes_on_without_templates_in_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "TEMPLATES_WAIT_S", 0)
-    demo.wait_for_templates(Portal([host("making")]))
+    demo.wait_for_templates(Portal([host("making")]), {"m1"})
     assert said(capsys)[-1] == "the templates are still not ready: going on without, machines boot"
 
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from deploy.client import Lab, wait_for
+from placo.domain.protocols import STREAMS
 from tests.lab_world import Made
 from tests.vm.guest import Guest, guest, portal_namespace
 
@@ -56,6 +57,12 @@ def test_guest_does_not_reach_another_platform(inside: Guest, alpha: Made) -> No
         assert not inside.reaches(machine["address"], 443)
 
 
+def test_machines_of_one_platform_reach_each_other(lab: Lab, alpha: Made) -> None:
+    www, svn = (alpha.machine(name) for name in ("www", "svn"))
+    assert guest(lab, "alpha", www).reaches(svn["address"], 443)
+    assert guest(lab, "alpha", svn).reaches(www["address"], 443)
+
+
 def test_guest_does_not_reach_the_hosts_or_the_portal_machine(lab: Lab, inside: Guest) -> None:
     portal = portal_namespace(lab)
     with listening(portal), listening(f"{portal}-h1"), listening(f"{portal}-h2"):
@@ -66,7 +73,7 @@ def test_guest_does_not_reach_the_hosts_or_the_portal_machine(lab: Lab, inside: 
 def test_databases_broker_and_libvirt_listen_on_no_network(lab: Lab) -> None:
     portal = portal_namespace(lab)
     ports = {line.split()[3] for line in _sockets(portal).splitlines()}
-    assert ports == {f"{EDGE}:443", f"{DIRECTORY}:636"}
+    assert ports == {f"{DIRECTORY}:636", *(f"{EDGE}:{port}" for port in (80, 443, *STREAMS.values()))}
     for host in ("h1", "h2"):
         ports = {line.split()[3].rsplit(":", 1)[1] for line in _sockets(f"{portal}-{host}").splitlines()}
         assert ports <= {"53"}, "only the platforms' name servers"

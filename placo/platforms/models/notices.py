@@ -31,13 +31,18 @@ class Notice(models.Model):
     (`mailed_at`) or never will (`mail_error` says why).
     """
 
-    EXPIRING, STOPPED, RETIRED = "expiring", "stopped", "retired"
+    EXPIRING, STOPPED, RETIRED, OWNERLESS = "expiring", "stopped", "retired", "ownerless"
 
     uid = models.CharField(max_length=128)
     platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="notices")
     kind = models.CharField(
         max_length=16,
-        choices=[(EXPIRING, _("ends soon")), (STOPPED, _("stopped")), (RETIRED, _("retired"))],
+        choices=[
+            (EXPIRING, _("ends soon")),
+            (STOPPED, _("stopped")),
+            (RETIRED, _("retired")),
+            (OWNERLESS, _("has no owner")),
+        ],
     )
     ends_on = models.DateField()
     removed_on = models.DateField()

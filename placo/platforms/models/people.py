@@ -16,6 +16,7 @@ class User(AbstractUser):
     is_break_glass = models.BooleanField(
         default=False, help_text=_("local account, works without the directory")
     )
+    is_guest = models.BooleanField(default=False, help_text=_("an account that the portal made"))
     language = models.CharField(
         max_length=8, blank=True, help_text=_("the language in which the person used the portal last")
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
+
 from django.db import models
 from django.db.models import Q
+from django.utils.dateparse import parse_date
 from django.utils.translation import gettext_lazy as _
 
 from placo.domain.lifecycle import ENDED, PlatformState, RequestState
@@ -33,7 +37,8 @@ PLATFORM_LABELS = {
 class Host(models.Model):
     """A hypervisor. What it has is copied here now and then: no page asks it.
 
-    `warm`: machines are resumed from templates where that is possible; at most `resumes_at_once` at the same time.
+    `warm`: machines are resumed from templates where that is possible; at most `resumes_at_once` at the same time. It does not answer
+    since `silent_since`. Since `lost_at` it counts as gone for good with all that is on it, until it is taken back.
     """
 
     name = models.SlugField(unique=True)
@@ -44,6 +49,9 @@ class Host(models.Model):
     enabled = models.BooleanField(default=True)
     reachable = models.BooleanField(default=False)
     checked_at = models.DateTimeField(null=True)
+    silent_since = models.DateTimeField(null=True)
+    lost_at = models.DateTimeField(null=True)
+    lost_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     version = models.CharField(max_length=64, blank=True)
     memory_mib = models.PositiveIntegerField(default=0)
     disk_free_gib = models.PositiveIntegerField(default=0)
@@ -56,12 +64,28 @@ class Host(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def lost(self) -> bool:
+        """An administrator has declared that it will not come back."""
+        return self.lost_at is not None
+
+    @property
+    def state(self) -> str:
+        """How it is, in a word: lost, returned (lost, and it answers again), unknown, reachable, unreachable."""
+        if self.lost:
+            return "returned" if self.reachable else "lost"
+        if self.checked_at is None:
+            return "unknown"
+        return "reachable" if self.reachable else "unreachable"
+
 
 class Platform(models.Model):
     """A platform from its request to long after its end. `plan` is the frozen plan it was made from.
 
     It is granted from `term_from` until `expires_on`. `removed_on` is promised once it stands still beyond that. `start_again`:
-    it was renewed while its end had it stopped, or stopping, and is started as soon as that is possible.
+    it was renewed while its end had it stopped, or stopping, and is started as soon as that is possible. `renewed`: a renewal
+    gave it the end date that it has. `ownerless_since`: nobody looks after it any more, and administrators were told. `left_on` is
+    a lost host that may still have something of a platform that has ended: its name and addresses stay its own.
     """
 
     uuid = models.UUIDField(unique=True)
@@ -80,13 +104,16 @@ class Platform(models.Model):
     expires_on = models.DateField(null=True)
     removed_on = models.DateField(null=True)
     start_again = models.BooleanField(default=False)
+    ownerless_since = models.DateTimeField(null=True)
+    renewed = models.BooleanField(default=False)
+    left_on = models.ForeignKey(Host, on_delete=models.PROTECT, null=True, related_name="left_behind")
 
     class Meta:
         ordering = ["slug", "-id"]
         constraints = [
             models.UniqueConstraint(
                 fields=["slug"],
-                condition=~Q(state__in=[s.value for s in sorted(ENDED)]),
+                condition=~Q(state__in=[s.value for s in sorted(ENDED)]) | Q(left_on__isnull=False),
                 name="one_living_platform_per_slug",
             ),
             models.UniqueConstraint(fields=["subnet_index"], name="one_platform_per_subnet"),
@@ -123,7 +150,12 @@ class Platform(models.Model):
         """It has something on a host that does not answer: `state` says how it was when the host was last heard of."""
         if not self.alive or self.state == PlatformState.REQUESTED.value:
             return False
-        return self.host.checked_at is not None and not self.host.reachable
+        return self.host.checked_at is not None and not self.host.reachable and not self.host.lost
+
+    @property
+    def lost(self) -> bool:
+        """Its host was declared lost, and it with that."""
+        return self.alive and self.state != PlatformState.REQUESTED.value and self.host.lost
 
 
 class Template(models.Model):
@@ -200,12 +232,17 @@ class Membership(models.Model):
 
     `wanted` False with `settled` False is a removal under way; the row goes when the directory has followed. `version`
     grows with each change of mind, so that a step that is being done for an older wish does not settle a newer one.
+
+    `owner`: the directory is to have them among the owners. `appointed`: by another owner, whatever the project says.
+    `until`: the day on which it ends; None for as long as the platform is there.
     """
 
     platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="memberships")
     uid = models.CharField(max_length=128)
     name = models.CharField(max_length=200)
     owner = models.BooleanField(default=False)
+    appointed = models.BooleanField(default=False)
+    until = models.DateField(null=True)
     wanted = models.BooleanField(default=True)
     settled = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=1)
@@ -224,11 +261,21 @@ REQUEST_LABELS = {
 }
 
 
+@dataclass(frozen=True)
+class FormerPlan:
+    """A plan that answered a request until another one did."""
+
+    hash: str
+    plan: Plan
+    expires_on: date | None
+
+
 class Request(models.Model):
     """What an owner asked for, the plan that answers it, and the decision.
 
     `plan_data` is the plan that a change leads to; a platform that is asked for has its plan itself. `expires_on` is the new
-    end date where one is asked for.
+    end date where one is asked for. `plan_hash` names both: what is approved. `former_plans` are those that no longer fitted,
+    the one that was asked for first.
     """
 
     CREATE, CHANGE = "create", "change"
@@ -247,6 +294,7 @@ class Request(models.Model):
     justification = models.TextField()
     days = models.PositiveIntegerField()
     plan_hash = models.CharField(max_length=64)
+    former_plans = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="decisions")
@@ -266,6 +314,20 @@ class Request(models.Model):
     def plan(self) -> Plan:
         """The plan that this request leads to."""
         return self.platform.plan if self.plan_data is None else from_json(self.plan_data)
+
+    @property
+    def former(self) -> list[FormerPlan]:
+        """The plans that this one took the place of, in order."""
+        return [
+            FormerPlan(row["hash"], from_json(row["plan"]), parse_date(row["expires_on"] or ""))
+            for row in self.former_plans
+        ]
+
+    def supersede(self) -> None:
+        """Keep the plan as a former one: another takes its place. Not saved yet."""
+        end = self.expires_on.isoformat() if self.expires_on else None
+        row = {"hash": self.plan_hash, "plan": self.plan.as_json(), "expires_on": end}
+        self.former_plans = [*self.former_plans, row]
 
 
 class LedgerEntry(models.Model):

@@ -46,7 +46,8 @@ class Run(models.Model):
     """One execution of a plan. `fence` is the last fencing number given to a worker; it only grows.
 
     `version` grows with every change of the run or one of its steps: what a live page watches. `due_at` is when a worker
-    has something to do for it, None when nothing will happen without a decision: what the sweep looks for.
+    has something to do for it, None when nothing will happen without a decision: what the sweep looks for. `web_request` is the
+    X-Request-ID of the call that it came of: the field `request` of the log's lines.
     """
 
     platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="runs")
@@ -64,6 +65,7 @@ class Run(models.Model):
     fence = models.PositiveBigIntegerField(default=0)
     version = models.PositiveBigIntegerField(default=1)
     due_at = models.DateTimeField(null=True)
+    web_request = models.CharField(max_length=64, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -88,7 +90,11 @@ class Run(models.Model):
 
 
 class Step(models.Model):
-    """One step of a run: its specification, where it stands, and who holds its lease."""
+    """One step of a run: its specification, where it stands, and who holds its lease.
+
+    `waits_for` names the place (a host, directory, edge) that does not answer it, `away_since` when it found that out; `unheard` is how
+    often that place had answered others meanwhile.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
     position = models.PositiveIntegerField()
@@ -112,15 +118,27 @@ class Step(models.Model):
     lease_until = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    waits_for = models.CharField(max_length=50, blank=True)
+    away_since = models.DateTimeField(null=True)
+    unheard = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["run", "name"], name="one_step_per_name")]
+        indexes = [
+            models.Index(
+                fields=["waits_for"], condition=~Q(waits_for=""), name="steps_that_wait_for_a_place"
+            ),
+        ]
 
     @property
     def spec(self) -> StepSpec:
         """The step as the saga knows it."""
         return StepSpec(self.name, self.action, Verb(self.verb), self.target, tuple(self.needs), self.final)
+
+    def forget_outage(self) -> None:
+        """It waits for no place any more."""
+        self.waits_for, self.away_since, self.unheard = "", None, 0
 
 
 class JournalEntry(models.Model):

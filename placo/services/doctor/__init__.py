@@ -48,6 +48,7 @@ def all_looks(known: records.Records) -> list[Look]:
         ("books", records.look_at_books),
         ("runs", records.look_at_runs),
         ("templates", records.look_at_templates),
+        ("people", records.look_at_people),
     ]
     found = [
         Look("redis", programs.look_at_redis),

@@ -15,8 +15,9 @@ from django.utils.translation import ngettext
 
 from placo import wiring
 from placo.domain.lifecycle import ACTIVE_RUNS, RunState, StepState
+from placo.drivers.ports import DriverError
 from placo.platforms.models import Host, Run
-from placo.services import books, heartbeat, hosts
+from placo.services import books, departures, heartbeat, hosts, ownership, waiting
 from placo.services.doctor.report import DEAD, LATE, Level, Result, site_file
 
 CLOCKS_APART_S = 2.0
@@ -138,6 +139,28 @@ def look_at_runs() -> Iterator[Result]:
             text % {"count": len(stuck), "runs": _listed(stuck)},
             _("Open each one, read what failed and why, then retry, skip or undo it."),
         )
+    by_place: dict[str, list[waiting.WaitingRun]] = {}
+    for row in waiting.waiting_runs():
+        by_place.setdefault(row.wait.place, []).append(row)
+    for place, rows in by_place.items():
+        since = min(row.wait.since for row in rows)
+        text = ngettext(
+            "%(count)d run waits for %(place)s, which has not answered since %(time)s: %(runs)s.",
+            "%(count)d runs wait for %(place)s, which has not answered since %(time)s: %(runs)s.",
+            len(rows),
+        )
+        values = {
+            "count": len(rows),
+            "place": place,
+            "time": timezone.localtime(since).isoformat(" ", "minutes"),
+            "runs": _listed((row.run.pk, row.run.platform.slug) for row in rows),
+        }
+        remedy = _(
+            "Bring it back: they go on by themselves, however long that takes. A host that will never come back is declared lost: placo host lost %(place)s."
+        )
+        if not rows[0].wait.is_host:
+            remedy = _("Bring it back: they go on by themselves, however long that takes.")
+        yield Result("runs", Level.WARNING, text % values, remedy % {"place": place})
     now = timezone.now()
     overdue = list(active.filter(due_at__lt=now - LATE).order_by("due_at"))
     if overdue:
@@ -156,7 +179,7 @@ def look_at_runs() -> Iterator[Result]:
                 "See that workers and beat run; if they do, they are too few for what there is to do: start another worker."
             ),
         )
-    if not stuck and not overdue:
+    if not stuck and not overdue and not by_place:
         count = active.count()
         text = ngettext(
             "%(count)d run is under way, none is stuck.",
@@ -164,6 +187,39 @@ def look_at_runs() -> Iterator[Result]:
             count,
         )
         yield Result("runs", Level.OK, text % {"count": count})
+
+
+def look_at_people() -> Iterator[Result]:
+    """Platforms that nobody looks after, and people who are missing in the directory in numbers that cannot be right."""
+    alone = ownership.ownerless()
+    if alone:
+        text = ngettext(
+            "%(count)d platform has no owner any more: %(slugs)s.",
+            "%(count)d platforms have no owner any more: %(slugs)s.",
+            len(alone),
+        )
+        yield Result(
+            "people",
+            Level.WARNING,
+            text % {"count": len(alone), "slugs": ", ".join(platform.slug for platform in alone[:SHOWN])},
+            _("Make one of its members an owner, on its page of people, or retire it."),
+        )
+    try:
+        missing, known = departures.missing()
+    except DriverError:
+        return  # said of the directory
+    if departures.too_many(missing, known):
+        yield Result(
+            "people",
+            Level.FAILURE,
+            _("%(missing)d of %(known)d members are missing in the directory: too many to have left at once.")
+            % {"missing": missing, "known": known},
+            _(
+                "See whether the directory lost entries, or shows fewer of them to the portal. Nothing is done meanwhile."
+            ),
+        )
+    elif not alone:
+        yield Result("people", Level.OK, _("Every platform has an owner, every member is in the directory."))
 
 
 def _listed(runs: Iterable[tuple[int, str]]) -> str:

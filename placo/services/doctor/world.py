@@ -22,9 +22,9 @@ CERTIFICATE_LEFT = timedelta(days=30)
 
 
 def look_at_directory() -> Iterator[Result]:
-    where = _("Check that slapd runs and [directory] in %(file)s. Platforms go on running.") % {
-        "file": site_file()
-    }
+    where = _(
+        "Check that slapd runs and [directory] in %(file)s. Platforms go on running, and runs that need it wait."
+    ) % {"file": site_file()}
     try:
         status = wiring.directory().status()
     except DriverError as error:
@@ -55,14 +55,33 @@ def look_at_host(host: Host) -> Iterator[Result]:
     try:
         status = hypervisor_of(host).status()
     except DriverError as error:
+        if host.lost:
+            yield Result(
+                component,
+                Level.OK,
+                _("Declared lost on %(day)s: nothing waits for it.") % {"day": _day(host)},
+            )
+            return
         yield Result(
             component,
             Level.FAILURE,
             str(error),
             _(
-                "Check that the machine is up and its libvirt answers: virsh -c %(uri)s version. Its platforms' runs wait meanwhile."
+                "Check that the machine is up and its libvirt answers: virsh -c %(uri)s version. Its platforms' runs wait meanwhile. If it is gone for good: placo host lost %(host)s."
             )
-            % {"uri": host.uri},
+            % {"uri": host.uri, "host": host.name},
+        )
+        return
+    if host.lost:
+        yield Result(
+            component,
+            Level.WARNING,
+            _("Declared lost on %(day)s, but it answers again. Nothing is placed on it.")
+            % {"day": _day(host)},
+            _(
+                "Look at what is left there (Operations / Drift), then take it back: placo host take-back %(host)s."
+            )
+            % {"host": host.name},
         )
         return
     room = _("%(memory)d of %(all)d MiB of memory and %(disk)d of %(whole)d GiB of disk are free.") % {
@@ -83,6 +102,10 @@ def look_at_host(host: Host) -> Iterator[Result]:
             _("Stop what does not belong there, or retire platforms: new machines will not start."),
         )
     yield Result(component, level, f"{status.hypervisor} {status.version}. {room}", remedy)
+
+
+def _day(host: Host) -> str:
+    return host.lost_at.date().isoformat() if host.lost_at else ""
 
 
 def look_at_edge() -> Iterator[Result]:
@@ -106,7 +129,7 @@ def look_at_edge() -> Iterator[Result]:
         yield Result(
             "edge",
             Level.FAILURE,
-            _("nginx is not running: nobody reaches any platform."),
+            _("nginx is not running: nobody reaches any platform, and runs that need it wait."),
             _("Start it, and check pid_file below [edge] in %(file)s.") % {"file": site_file()},
         )
     elif status.complaint is None:

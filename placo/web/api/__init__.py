@@ -7,12 +7,14 @@ from ninja import NinjaAPI, Router
 
 from placo.services.errors import NotFound
 from placo.web.api import (
+    account,
     catalogue,
     changes,
     doctor,
     drift,
     hosts,
     notices,
+    people,
     platforms,
     problems,
     projects,
@@ -23,7 +25,8 @@ from placo.web.api import (
 from placo.web.api.auth import AUTH
 
 DESCRIPTION = """
-Everything that the portal does in a browser. Get a token with `POST /tokens`, send it as `Authorization: Bearer <token>`.
+Everything that the portal does in a browser. Get a token with `POST /tokens`, send it as `Authorization: Bearer <token>`, end it
+with `DELETE /tokens/current`.
 
 Lists are plain arrays; `limit` and `offset` page through them and the header `X-Total-Count` says how many there are.
 Times are ISO 8601 in UTC; memory is in MiB, disk in GiB. Texts come in the language of `Accept-Language` (en, fr).
@@ -52,12 +55,14 @@ api.add_router("", hosts.router, tags=["hosts"])
 api.add_router("", drift.router, tags=["drift"])
 api.add_router("", doctor.router, tags=["doctor"])
 api.add_router("", notices.router, tags=["notices"])
+api.add_router("", people.router, tags=["people"])
+api.add_router("", account.router, tags=["account"])
 
 rest = Router()
 
 
 @rest.api_operation(
-    ["GET", "POST", "PUT", "PATCH", "DELETE"],
+    ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
     "/{path:rest}",
     auth=None,
     include_in_schema=False,

@@ -31,6 +31,11 @@ class Bearer(HttpBearer):
         return user
 
 
+def token_of(request: HttpRequest) -> str:
+    """The bearer token of a call that came with one."""
+    return request.headers["Authorization"].partition(" ")[2].strip()
+
+
 class Session(APIKeyCookie):
     """The portal's own pages: the session's cookie; calls that change something carry the CSRF token."""
 

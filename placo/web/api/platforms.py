@@ -50,9 +50,9 @@ def list_platforms(
         rows = rows.filter(~Q(state__in=[s.value for s in ENDED]))
     if filters.project is not None:
         rows = rows.filter(project__in=access.projects_named(request.auth, filters.project))
-    owned = set(access.owned_projects(request.auth).values_list("pk", flat=True))
+    managed = set(access.managed_platforms(request.auth).values_list("pk", flat=True))
     found = page_of(with_run(Platform.objects.filter(pk__in=rows.values("pk"))), filters, response)
-    return [platform_out(p, request.auth, managed=p.project_id in owned) for p in found]
+    return [platform_out(p, request.auth, managed=p.pk in managed) for p in found]
 
 
 @router.get("/platforms/{slug}", response={200: PlatformOut, **ERRORS}, summary="One platform")
@@ -72,7 +72,8 @@ def _shown(request: Caller, found: Platform) -> PlatformOut:
 def renew_platform(request: Caller, slug: str, body: RenewIn | None = None) -> PlatformOut:
     """Extends it by the days that it was first asked for, from some days before its end until it is removed (`renews_to`).
 
-    Starts it again if its end had stopped it. With `expires_on`, the end date that you know, a second call does nothing.
+    Starts it again if its end had stopped it. A second call does nothing: with `expires_on`, the end date that
+    you know, never; without, not before the next reminder.
     """
     seen = body.expires_on if body else None
     return _shown(request, renewal.renew_platform(acting_user=request.auth, slug=slug, seen=seen))

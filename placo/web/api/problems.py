@@ -3,7 +3,8 @@
     {"type": "about:blank", "title": "...", "status": 422, "detail": "...", "remedy": "...",
      "errors": [{"field": "slug", "message": "..."}]}
 
-`type` is a path below the portal that names the class of the refusal; `errors` is only there for fields; `reference` only
+The refusal of a plan that no longer fits has `differences` (`item`, `old`, `new`) and the `plan_hash` of the plan to approve
+instead, null where there is none. `type` is a path below the portal that names the class of the refusal; `errors` is only there for fields; `reference` only
 for a fault of the portal, and it is in the portal's log beside the trace.
 """
 
@@ -13,13 +14,15 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from placo import logs
-from placo.services.errors import InvalidInput, NotFound, ServiceError
+from placo.services.errors import DatabaseDown, InvalidInput, NotFound, PlanOutdated, ServiceError
 from placo.web.pages import reference
 
 log = logs.get_logger("placo.api")
@@ -36,8 +39,9 @@ def problem(
     remedy: object = "",
     errors: Iterable[Mapping[str, object]] = (),
     ref: str = "",
+    more: Mapping[str, object] | None = None,
 ) -> HttpResponse:
-    """A problem document as a response; texts may be lazy translations."""
+    """A problem document as a response; texts may be lazy translations, `more` are members of its kind alone."""
     body: dict[str, Any] = {"type": kind, "title": str(title), "status": status, "detail": str(detail)}
     if remedy:
         body["remedy"] = str(remedy)
@@ -46,6 +50,7 @@ def problem(
         body["errors"] = found
     if ref:
         body["reference"] = ref
+    body |= more or {}
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
     response = HttpResponse(text, status=status, content_type=CONTENT_TYPE)
     if status == 401:
@@ -58,8 +63,29 @@ def of_service_error(error: ServiceError) -> HttpResponse:
     errors: list[dict[str, object]] = []
     if isinstance(error, InvalidInput):
         errors = [{"field": field, "message": m} for field, found in error.errors.items() for m in found]
+    more: dict[str, object] = {}
+    if isinstance(error, PlanOutdated):
+        found = [item.as_json() for item in error.differences]
+        more = {"differences": found, "plan_hash": error.plan_hash}
     kind = f"/problems/{type(error).__name__}"
-    return problem(error.status, error.title, error.message, kind=kind, remedy=error.remedy, errors=errors)
+    return problem(
+        error.status, error.title, error.message, kind=kind, remedy=error.remedy, errors=errors, more=more
+    )
+
+
+def bare(response: HttpResponseBase) -> HttpResponse:
+    """The document in place of an answer that Django gave by itself: a path that there is not, a method that it does not take."""
+    if response.status_code == 404:
+        return of_service_error(NotFound())
+    detail, remedy = _("The portal refused this call."), ""
+    if response.status_code == 405:
+        detail = _("There is something at this address, but it does not take this method.")
+        remedy = _("Use one of: %(methods)s.") % {"methods": response.headers.get("Allow", "")}
+    made = problem(response.status_code, _("This call cannot be understood"), detail, remedy=remedy)
+    for name in ("Allow", "Retry-After"):
+        if name in response.headers:
+            made.headers[name] = response.headers[name]
+    return made
 
 
 def _field(location: Iterable[object]) -> str:
@@ -108,6 +134,12 @@ def install(api: NinjaAPI) -> None:
     @api.exception_handler(ServiceError)
     def service_error(request: HttpRequest, error: ServiceError) -> HttpResponse:
         return of_service_error(error)
+
+    @api.exception_handler(OperationalError)
+    @api.exception_handler(InterfaceError)
+    def without_database(request: HttpRequest, error: Exception) -> HttpResponse:
+        log.error("no database", why=str(error).strip())
+        return of_service_error(DatabaseDown())
 
     @api.exception_handler(ValidationError)
     def validation_error(request: HttpRequest, error: ValidationError) -> HttpResponse:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from placo.domain.lifecycle import RequestState
 from placo.platforms.models import Request
-from placo.services import access, requests
+from placo.services import access, planning, requests
 from placo.services.change_views import change_views
 from placo.services.errors import InvalidInput
 from placo.web.api.auth import Caller
@@ -46,7 +46,7 @@ def _complete(rows: QuerySet[Request]) -> QuerySet[Request]:
 def _shown(request: Request) -> RequestOut:
     """With what no longer fits, while it waits for a decision."""
     open_ = request.state == RequestState.SUBMITTED.value
-    return request_out(request, requests.misfits(request) if open_ else ())
+    return request_out(request, planning.offer(request) if open_ else None)
 
 
 @router.post("/requests", response={201: RequestOut, **ERRORS}, summary="Ask for a platform")
@@ -87,7 +87,7 @@ def list_requests(
     "/requests/{int:request_id}", response={200: RequestOut, **ERRORS}, summary="A request and its plan"
 )
 def show_request(request: Caller, request_id: int) -> RequestOut:
-    """`problems` says why the plan no longer fits, if it does not."""
+    """`problems` says why the plan no longer fits, if it does not, and `offer` what is offered instead."""
     return _shown(access.get_request(request.auth, request_id))
 
 
@@ -95,7 +95,10 @@ def show_request(request: Caller, request_id: int) -> RequestOut:
     "/requests/{int:request_id}/approve", response={200: RunStarted, **ERRORS}, summary="Approve a plan"
 )
 def approve_request(request: Caller, request_id: int, body: ApproveIn | None = None) -> RunStarted:
-    """Administrators. Starts the run that makes or changes the platform; with `plan_hash`, only if the plan is still that one."""
+    """Administrators. Starts the run that makes or changes the platform; with `plan_hash`, only if the plan is still that one.
+
+    A plan that no longer fits is refused with `differences` and the `plan_hash` of a new plan, which may be approved instead.
+    """
     body = body or ApproveIn(plan_hash=None)
     run = requests.approve_request(
         acting_user=request.auth, request_id=request_id, plan_hash=body.plan_hash, comment=body.comment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from django.utils.translation import get_language
 from ninja import Schema
@@ -13,6 +14,7 @@ from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
 from placo.platforms.models import Host, Project
 from placo.services import quota
+from placo.services.host_views import Reservation
 from placo.services.hosts import TemplateView
 from placo.services.selectors import ServiceCard
 
@@ -37,6 +39,14 @@ class ProblemField(Out):
     message: str
 
 
+class DifferenceOut(Out):
+    """Where two plans disagree; null where a plan has no such thing."""
+
+    item: str = Field(examples=["machines.www.image"])
+    old: Any = Field(examples=["placo-www-3f2a"])
+    new: Any = Field(examples=["placo-www-9c41"])
+
+
 class Problem(Out):
     """RFC 9457, served as application/problem+json."""
 
@@ -58,6 +68,10 @@ class Problem(Out):
     remedy: str | None = None
     errors: list[ProblemField] = []
     reference: str | None = None
+    differences: list[DifferenceOut] = Field(
+        [], description="Where the plan that would be approved now differs (only /problems/PlanOutdated)."
+    )
+    plan_hash: str | None = Field(None, description="Of that plan: what to approve instead.")
 
 
 class RunStarted(Out):
@@ -174,6 +188,7 @@ class TemplateOut(Out):
     """A machine of an image that was saved while it ran: new ones are resumed from it instead of being booted."""
 
     image: str
+    machine: str = Field(description="The kind of machine that the image is for.", examples=["www"])
     state: str = Field(description="planned, making, ready, broken, failed or impossible", examples=["ready"])
     reason: str = Field(description="What is wrong with it, if something is.")
     made_at: datetime | None
@@ -186,6 +201,7 @@ def template_out(view: TemplateView) -> TemplateOut:
     row = view.row
     return TemplateOut(
         image=view.image,
+        machine=view.machine,
         state=view.state,
         reason=view.reason,
         made_at=row.made_at if row else None,
@@ -199,8 +215,23 @@ class WarmIn(In):
     on: bool = Field(description="Whether machines of this host are resumed from templates.")
 
 
+class LostIn(In):
+    confirm: str = Field(description="The host's name once more.", examples=["h2"])
+
+
+class ReservationOut(Out):
+    """What stays an ended platform's own for as long as a lost host may still have something of it."""
+
+    platform: str
+    subnet: str
+    bridge: str
+    macs: list[str]
+
+
 class HostOut(Out):
-    """A hypervisor, as it was when it was last asked.
+    """A hypervisor, as it was when it was last asked. `waiting_runs` counts the runs that wait for it.
+
+    Since `lost_at` it counts as gone for good; `reserved` is what is kept for what it may still have.
 
     `warm`: new machines are resumed from templates where that is possible, at most `resumes_at_once` at the same time.
     """
@@ -209,6 +240,14 @@ class HostOut(Out):
     hypervisor: str
     enabled: bool
     reachable: bool
+    state: str = Field(
+        description="reachable, unreachable, lost, returned (lost, and answers again) or unknown"
+    )
+    silent_since: datetime | None
+    lost_at: datetime | None
+    lost_by: str | None
+    waiting_runs: int
+    reserved: list[ReservationOut]
     checked_at: datetime | None
     version: str
     memory_mib: int
@@ -219,13 +258,18 @@ class HostOut(Out):
     templates: list[TemplateOut]
 
 
-def host_out(host: Host, templates: Iterable[TemplateView]) -> HostOut:
+def host_out(
+    host: Host, templates: Iterable[TemplateView], reserved: Iterable[Reservation], waiting: int
+) -> HostOut:
     """`host` carries the annotation `living`: how many platforms it has."""
     fields = (
         "name",
         "hypervisor",
         "enabled",
         "reachable",
+        "state",
+        "silent_since",
+        "lost_at",
         "checked_at",
         "version",
         "memory_mib",
@@ -235,6 +279,12 @@ def host_out(host: Host, templates: Iterable[TemplateView]) -> HostOut:
     )
     return HostOut(
         **{name: getattr(host, name) for name in fields},
+        lost_by=host.lost_by.username if host.lost_by else None,
+        waiting_runs=waiting,
+        reserved=[
+            ReservationOut(platform=r.platform.slug, subnet=r.subnet, bridge=r.bridge, macs=list(r.macs))
+            for r in reserved
+        ],
         platforms=getattr(host, "living", 0),
         templates=[template_out(view) for view in templates],
     )

@@ -1,14 +1,17 @@
-"""What goes in and out of the API about changes of living platforms."""
+"""What goes in and out of the API about changes of living platforms, and about plans side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from placo.domain.plan import Plan
+from placo.domain.plan_items import Item
 from placo.services.change_views import ChangeView
-from placo.web.api.schemas import In, Out
+from placo.services.planning import Offer
+from placo.web.api.schemas import DifferenceOut, In, Out
 
 Whole = Annotated[int, Field(strict=True)]
 
@@ -97,3 +100,21 @@ def changes_out(view: ChangeView) -> ChangesOut:
             for name in changed.grown
         ],
     )
+
+
+class OfferOut(Out):
+    """The plan that is offered in place of one that no longer fits."""
+
+    plan_hash: str = Field(description="What to approve instead.")
+    differences: list[DifferenceOut]
+
+
+def differences_out(items: Iterable[Item]) -> list[DifferenceOut]:
+    return [DifferenceOut(**item.as_json()) for item in items if item.differs]
+
+
+def offer_out(offer: Offer | None) -> OfferOut | None:
+    """None where there is no new plan to approve."""
+    if offer is None or offer.draft is None:
+        return None
+    return OfferOut(plan_hash=offer.draft.hash, differences=differences_out(offer.items))

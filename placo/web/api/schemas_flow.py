@@ -13,10 +13,11 @@ from placo.domain.catalogue import Text
 from placo.domain.lifecycle import RunKind
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Machine, Membership, Platform, Request, Run, Step, User
-from placo.services import renewal
+from placo.services import planning, renewal, waiting
 from placo.services.change_views import ChangeView, change_view
-from placo.web.api.schemas import In, Out, say
-from placo.web.api.schemas_changes import ChangesOut, changes_out
+from placo.services.planning import Offer
+from placo.web.api.schemas import DifferenceOut, In, Out, say
+from placo.web.api.schemas_changes import ChangesOut, OfferOut, changes_out, differences_out, offer_out
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -41,7 +42,9 @@ class RequestIn(In):
 
 
 class ApproveIn(In):
-    plan_hash: str | None = Field(None, description="Of the plan that was read: another one is refused.")
+    plan_hash: str | None = Field(
+        None, description="Of the plan that was read, or of the one that was offered: another one is refused."
+    )
     comment: str = ""
 
 
@@ -75,6 +78,10 @@ class RequestOut(RequestSummary):
     justification: str
     plan: dict[str, Any]
     problems: list[str] = Field(default_factory=list)
+    offer: OfferOut | None = Field(None, description="Where the plan no longer fits and another one does.")
+    revised: list[DifferenceOut] = Field(
+        default_factory=list, description="Where the plan differs from the one that was asked for first."
+    )
 
 
 def _summary(request: Request, view: ChangeView | None) -> dict[str, Any]:
@@ -103,13 +110,16 @@ def request_summary(request: Request, view: ChangeView | None) -> RequestSummary
     return RequestSummary(**_summary(request, view))
 
 
-def request_out(request: Request, problems: Iterable[str] = ()) -> RequestOut:
+def request_out(request: Request, offer: Offer | None = None) -> RequestOut:
+    """`offer` says why the plan no longer fits, and what does."""
     plan = {**request.plan.as_json(), "hash": request.plan_hash}
     return RequestOut(
         **_summary(request, change_view(request)),
         justification=request.justification,
         plan=plan,
-        problems=[str(p) for p in problems],
+        problems=[*offer.problems, *offer.hindrances] if offer else [],
+        offer=offer_out(offer),
+        revised=differences_out(planning.revised(request)),
     )
 
 
@@ -170,6 +180,7 @@ class PlatformOut(Out):
     project: str
     state: str = Field(examples=["ready"])
     unknown: bool = Field(description="Its host does not answer: everything is as it was when it last did.")
+    lost: bool = Field(description="Its host was declared lost, with everything on it.")
     services: list[str]
     host: str
     standby_host: str | None
@@ -185,7 +196,9 @@ class PlatformOut(Out):
 
 class RenewIn(In):
     expires_on: date | None = Field(
-        None, description="The end date that you know: if it is another one by now, nothing is done."
+        None,
+        description="The end date that you know: if it is another one by now, nothing is done. Without it, what a renewal "
+        "has given is not renewed again before the next reminder.",
     )
 
 
@@ -212,6 +225,7 @@ def platform_out(platform: Platform, user: User, *, managed: bool) -> PlatformOu
         project=platform.project.slug,
         state=platform.state,
         unknown=platform.unknown,
+        lost=platform.lost,
         services=list(plan.services),
         host=platform.host.name,
         standby_host=None,
@@ -239,6 +253,7 @@ class MemberOut(Out):
     uid: str = Field(examples=["mdupont"])
     name: str
     owner: bool
+    until: date | None = Field(None, description="The day on which it ends.")
     state: str = Field(description="adding, active or removing")
     run_id: int | None = None
 
@@ -246,7 +261,12 @@ class MemberOut(Out):
 def member_out(row: Membership, run_id: int | None = None) -> MemberOut:
     state = "active" if row.settled else "adding"
     return MemberOut(
-        uid=row.uid, name=row.name, owner=row.owner, state=state if row.wanted else "removing", run_id=run_id
+        uid=row.uid,
+        name=row.name,
+        owner=row.owner,
+        until=row.until,
+        state=state if row.wanted else "removing",
+        run_id=run_id,
     )
 
 
@@ -265,6 +285,14 @@ class StepOut(Out):
     finished_at: datetime | None
 
 
+class WaitOut(Out):
+    """A place that does not answer, and that a run waits for, for as long as it takes."""
+
+    place: str = Field(description="A host's name, directory or edge.", examples=["h2"])
+    since: datetime = Field(description="Since when it is known not to answer.")
+    text: str = Field(examples=["waits for host h2, which has not answered since 10:12"])
+
+
 class RunOut(Out):
     """One execution of a plan; `version` grows with every change."""
 
@@ -277,6 +305,10 @@ class RunOut(Out):
     created_at: datetime
     ended_at: datetime | None
     version: int
+    web_request: str = Field(
+        description="The X-Request-ID of the call that it came of: `request` in the portal's log."
+    )
+    waits: list[WaitOut]
     steps: list[StepOut]
 
 
@@ -286,6 +318,7 @@ def _step_out(step: Step) -> StepOut:
 
 def run_out(run: Run, steps: Iterable[Step]) -> RunOut:
     starter: User | None = run.started_by
+    steps = list(steps)
     return RunOut(
         id=run.pk,
         kind=run.kind,
@@ -296,5 +329,10 @@ def run_out(run: Run, steps: Iterable[Step]) -> RunOut:
         created_at=run.created_at,
         ended_at=run.ended_at,
         version=run.version,
+        web_request=run.web_request,
+        waits=[
+            WaitOut(place=wait.place, since=wait.since, text=waiting.words(wait))
+            for wait in waiting.waits_of(steps)
+        ],
         steps=[_step_out(step) for step in steps],
     )

@@ -1,4 +1,4 @@
-"""POST /tokens."""
+"""Tokens: POST /tokens, and their end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ninja import Router, Status
 from placo.platforms.models import User
 from placo.services import accounts
 from placo.services.errors import ServiceError
-from placo.web.api.auth import Basic
+from placo.web.api.auth import Basic, Bearer, Caller, token_of
 from placo.web.api.schemas import Problem, TokenOut
 
 router = Router()
@@ -54,3 +54,12 @@ def create_token(request: HttpRequest) -> Status[TokenOut]:
         _("The account or the password is wrong."),
         _("Use the account of your laboratory, as in the browser."),
     )
+
+
+@router.delete(
+    "/tokens/current", auth=Bearer(), response={204: None, 401: Problem, 503: Problem}, summary="Log out"
+)
+def end_token(request: Caller) -> Status[None]:
+    """Ends the bearer token with which this is called; the others of the account go on."""
+    accounts.end_token(acting_user=request.auth, token=token_of(request))
+    return Status(204, None)

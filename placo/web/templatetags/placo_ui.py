@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -15,11 +16,30 @@ from django.utils.translation import gettext as _
 
 from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
-from placo.services import expiry, notice_words
+from placo.services import expiry, notice_words, waiting
 from placo.web import drift_words, icons, phrases, step_words
 from placo.web.tables import Table
 
 register = template.Library()
+
+WORDS: dict[str, Callable[..., Any]] = {
+    "drift_explanation": drift_words.explanation,
+    "drift_button": drift_words.button,
+    "step_word": step_words.step_word,
+    "sentence": step_words.sentence,
+    "needless": step_words.needless,
+    "meaning": step_words.meaning,
+    "engine_words": step_words.message,
+    "deed": phrases.deed,
+    "run_subject": phrases.run_subject,
+    "over": expiry.is_over,
+    "headline": notice_words.headline,
+    "drift_details": drift_words.details,
+}
+"""Filters that are functions of their own."""
+for _name, _function in WORDS.items():
+    register.filter(_name, _function)
+register.simple_tag(phrases.run_title)
 
 
 @register.simple_tag
@@ -48,30 +68,14 @@ def state(value: str, label: object = "") -> SafeString:
 
 @register.simple_tag
 def platform_state(platform: Any) -> SafeString:
-    """A platform's state; that nobody knows it while its host does not answer."""
+    """A platform's state; that nobody knows it while its host does not answer, that it is lost with its host."""
+    if platform.lost:
+        return state("lost", _("host lost"))
     return (
         state("unknown", _("unknown"))
         if platform.unknown
         else state(platform.state, platform.get_state_display())
     )
-
-
-@register.filter
-def drift_details(row: Any) -> list[str]:
-    """What was expected and what was found."""
-    return list(drift_words.details(row))
-
-
-@register.filter
-def drift_explanation(row: Any) -> str:
-    """What a repair does, or why there is none."""
-    return drift_words.explanation(row)
-
-
-@register.filter
-def drift_button(row: Any) -> str:
-    """What to press for a repair."""
-    return drift_words.button(row)
 
 
 @register.filter
@@ -188,33 +192,15 @@ def resource_name(resource: str) -> str:
 
 
 @register.filter
-def step_word(step: Any, ways: step_words.Ways) -> str:
-    """What a step is about, in a word or two."""
-    return step_words.step_word(step, ways)
+def given_up(step: Any) -> bool:
+    """Whether what a step was about was lost with its host."""
+    return step_words.given_up(step)
 
 
 @register.filter
-def sentence(step: Any, ways: step_words.Ways) -> str:
-    """What is being done when this step is, in plain words."""
-    return step_words.sentence(step, ways)
-
-
-@register.filter
-def needless(step: Any, ways: step_words.Ways) -> bool:
-    """Whether a step has nothing to do in its machine's way."""
-    return step_words.needless(step, ways)
-
-
-@register.filter
-def meaning(step: Any) -> str:
-    """What it means that this step failed."""
-    return step_words.meaning(step)
-
-
-@register.filter
-def engine_words(text: str) -> str:
-    """What the engine says, in the reader's language where its words are known."""
-    return step_words.message(text)
+def wait_words(wait: waiting.Wait) -> str:
+    """What a run waits for, as the rest of a sentence."""
+    return waiting.words(wait)
 
 
 @register.filter
@@ -230,12 +216,6 @@ def size(amount: int | None) -> str:
 
 
 @register.filter
-def deed(event: Any) -> str:
-    """A row of the audit trail as the rest of a sentence that begins with the person."""
-    return phrases.deed(event)
-
-
-@register.filter
 def duration(step: Any) -> str:
     """How long a step has taken."""
     if step.started_at is None or step.finished_at is None:
@@ -247,30 +227,6 @@ def duration(step: Any) -> str:
 def run_duration(run: Any) -> str:
     """How long a run took; how long it has been going on."""
     return seconds(((run.ended_at or timezone.now()) - run.created_at).total_seconds())
-
-
-@register.filter
-def run_subject(run: Any) -> str:
-    """Whom or what a run is about."""
-    return phrases.run_subject(run)
-
-
-@register.filter
-def over(platform: Any) -> bool:
-    """Whether a platform's end date has come."""
-    return expiry.is_over(platform)
-
-
-@register.filter
-def headline(notice: Any) -> str:
-    """A notice in one line."""
-    return notice_words.headline(notice)
-
-
-@register.simple_tag
-def run_title(run: Any) -> str:
-    """A run as a headline: what is being done, or what came of it."""
-    return phrases.run_title(run)
 
 
 @register.inclusion_tag("web/_copy.html")

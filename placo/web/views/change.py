@@ -31,7 +31,7 @@ def change(request: HttpRequest, slug: str) -> HttpResponse:
             slug=slug,
             justification=form.justification,
             confirm=form.confirm,
-            **form.wish(platform),
+            **form.wish(),
         )
     except InvalidInput as error:
         return _show(request, platform, form, errors=flat_errors(error.errors), status=error.status)
@@ -53,7 +53,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
 def _preview(request: HttpRequest, platform: Platform, form: ChangeForm) -> dict[str, Any]:
     context: dict[str, Any] = {"platform": platform, "form": form, "going": form.going(platform)}
     try:
-        found = change_views.preview(acting_user=user_of(request), slug=platform.slug, **form.wish(platform))
+        found = change_views.preview(acting_user=user_of(request), slug=platform.slug, **form.wish())
     except InvalidInput as error:
         flat = flat_errors(error.errors)
         context["problems"] = [(field_label(name), message) for name, message in flat.items()]

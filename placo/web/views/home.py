@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from placo.services import access, expiry, renewal, selectors
+from placo.services import expiry, renewal, selectors
 from placo.web.http import screen, user_of
 
 
@@ -19,14 +19,6 @@ def home(request: HttpRequest) -> HttpResponse:
     if not view.platforms and not view.open_requests:
         context["offers"] = selectors.service_cards()
     return render(request, "web/home.html", context)
-
-
-@screen()
-def account(request: HttpRequest) -> HttpResponse:
-    """Who am I, and how do I like the pages."""
-    user = user_of(request)
-    projects = [] if user.is_administrator else list(access.owned_projects(user))
-    return render(request, "web/account.html", {"projects": projects})
 
 
 @screen()

@@ -6,15 +6,16 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE
 from placo.platforms.models import AuditEvent, Host, Project, Run
 from placo.platforms.models.drift import DRIFT_LABELS
 from placo.platforms.models.runs import KIND_LABELS, RUN_LABELS
-from placo.services import access, doctor, selectors
+from placo.services import access, departures, doctor, host_views, ownership, selectors, waiting
 from placo.services import drift as drift_service
 from placo.services import hosts as hosts_service
-from placo.services.errors import Conflict, InvalidInput
+from placo.services.errors import Conflict, DirectoryDown, InvalidInput
 from placo.web.http import flat_errors, screen, user_of, wants_fragment
 from placo.web.tables import Filter, Table
 
@@ -69,7 +70,9 @@ def _drift(request: HttpRequest, *, status: int = 200, **extra: object) -> HttpR
             Filter("where", _("Where"), places),
         ),
     )
-    return render(request, "web/operations_drift.html", {"table": table, **extra}, status=status)
+    reserved = host_views.all_reservations(acting_user=user_of(request))
+    context = {"table": table, "reserved": reserved, **extra}
+    return render(request, "web/operations_drift.html", context, status=status)
 
 
 @screen()
@@ -123,7 +126,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     table = Table(
         request,
         Run.objects.select_related("platform", "started_by"),
-        search=("platform__slug", "subject", "started_by__username"),
+        search=("platform__slug", "subject", "started_by__username", "web_request"),
         sorts={"started": "created_at", "platform": "platform__slug"},
         default="-started",
         filters=(
@@ -131,7 +134,10 @@ def runs(request: HttpRequest) -> HttpResponse:
             Filter("kind", _("Kind"), [(k.value, label) for k, label in KIND_LABELS.items()]),
         ),
     )
-    return render(request, "web/operations_runs.html", {"table": table})
+    shown = list(table.page.object_list)
+    waits = waiting.waits_of_runs(run.pk for run in shown)
+    rows = [(run, waits.get(run.pk, ())) for run in shown]
+    return render(request, "web/operations_runs.html", {"table": table, "rows": rows})
 
 
 @screen()
@@ -157,3 +163,43 @@ def audit(request: HttpRequest) -> HttpResponse:
         default="-when",
     )
     return render(request, "web/operations_audit.html", {"table": table})
+
+
+@screen()
+def people(request: HttpRequest) -> HttpResponse:
+    """Everybody, found by name; guests; platforms that nobody looks after."""
+    user, text = user_of(request), request.GET.get("q", "")
+    context: dict[str, object] = {"text": text, "ownerless": ownership.ownerless()}
+    context["guests"] = departures.guests_listed(acting_user=user)
+    try:
+        context["people"] = departures.search(acting_user=user, text=text)
+    except DirectoryDown as error:
+        context |= {"people": [], "trouble": error}
+    return render(request, "web/operations_people.html", context)
+
+
+@screen()
+def person(request: HttpRequest, uid: str) -> HttpResponse:
+    """Somebody with all that they have here."""
+    view = departures.person_view(acting_user=user_of(request), uid=uid)
+    return render(request, "web/operations_person.html", {"view": view})
+
+
+@screen("POST")
+def leave(request: HttpRequest, uid: str) -> HttpResponse:
+    """Remove somebody from all platforms."""
+    view = departures.person_view(acting_user=user_of(request), uid=uid)
+    if request.POST.get("confirm", "") != view.uid:
+        context = {
+            "view": view,
+            "errors": {"confirm": _("Type the account, %(uid)s, to confirm.") % {"uid": view.uid}},
+        }
+        return render(request, "web/operations_person.html", context, status=422)
+    slugs = departures.leave(acting_user=user_of(request), uid=uid)
+    text = ngettext(
+        "%(name)s is being removed from %(count)d platform.",
+        "%(name)s is being removed from %(count)d platforms.",
+        len(slugs),
+    )
+    messages.success(request, text % {"name": view.name, "count": len(slugs)})
+    return redirect("web:operations-person", view.uid)

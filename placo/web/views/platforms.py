@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
 from placo.platforms.models import Platform
-from placo.services import access, change_views, pictures, platforms, renewal, selectors
+from placo.services import access, change_views, pictures, platforms, renewal, selectors, waiting
 from placo.services.errors import Conflict, InvalidInput
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Table
@@ -21,7 +21,8 @@ NOT_AFTER_THE_END = {kind.value for kind in renewal.RUNNING_ON}
 def _possible(platform: Platform) -> set[str]:
     """The kinds of run that the platform's state allows."""
     state = PlatformState(platform.state)
-    return {kind.value for kind, transition in TRANSITIONS.items() if state in transition.sources}
+    possible = {kind.value for kind, transition in TRANSITIONS.items() if state in transition.sources}
+    return possible & {RunKind.RETIRE.value} if platform.lost else possible
 
 
 @screen()
@@ -63,10 +64,12 @@ def activity(request: HttpRequest, slug: str) -> HttpResponse:
     """What happened: runs, and who did what."""
     platform = access.get_managed_platform(user_of(request), slug)
     audit = Table(request, pictures.audit_of(platform), search=("actor", "verb"))
+    listed = list(pictures.runs_of(platform)[:20])
+    waits = waiting.waits_of_runs(run.pk for run in listed)
     context = {
         "platform": platform,
         "managed": True,
-        "runs": pictures.runs_of(platform)[:20],
+        "runs": [(run, waits.get(run.pk, ())) for run in listed],
         "table": audit,
     }
     return render(request, "web/activity.html", context)

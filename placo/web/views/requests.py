@@ -9,10 +9,10 @@ from django.utils.translation import gettext as _
 
 from placo.domain.lifecycle import RequestState
 from placo.platforms.models.platforms import REQUEST_LABELS, Request
-from placo.services import access, requests, selectors
+from placo.services import access, request_views, requests
 from placo.services.change_views import change_views
 from placo.services.errors import Conflict, InvalidInput
-from placo.web.change_rows import change_rows
+from placo.web.change_rows import change_rows, plan_rows
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Filter, Table
 
@@ -36,7 +36,7 @@ def index(request: HttpRequest) -> HttpResponse:
     )
     projects = access.owned_projects(user_of(request)).exists()
     shown = list(table.page.object_list)
-    changed = {number: change_rows(view, addresses=False) for number, view in change_views(shown).items()}
+    changed = {number: change_rows(view, brief=True) for number, view in change_views(shown).items()}
     pairs = [(row, changed.get(row.pk)) for row in shown]
     return render(request, "web/requests.html", {"table": table, "rows": pairs, "may_ask": projects})
 
@@ -49,16 +49,19 @@ def _show(
     errors: dict[str, str] | None = None,
     trouble: object = None,
 ) -> HttpResponse:
-    view = selectors.request_view(acting_user=user_of(request), request_id=request_id)
+    view = request_views.request_view(acting_user=user_of(request), request_id=request_id)
     user = user_of(request)
     undecided = view.request.state == RequestState.SUBMITTED.value
     context = {
         "view": view,
         "rows": change_rows(view.change) if view.change else [],
+        "offered": plan_rows(view.offer.items) if view.offer else None,
+        "revised": plan_rows(view.revised),
         "undecided": undecided,
         "may_decide": undecided and user.is_administrator,
         "errors": errors or {},
         "trouble": trouble,
+        "told_why": trouble is not None and request.POST.get("plan_hash") == view.request.plan_hash,
         "comment": request.POST.get("comment", ""),
     }
     return render(request, "web/request.html", context, status=status)
@@ -72,7 +75,7 @@ def detail(request: HttpRequest, request_id: int) -> HttpResponse:
 
 @screen("POST")
 def approve(request: HttpRequest, request_id: int) -> HttpResponse:
-    """Approve the plan that was shown; goes to the live page."""
+    """Approve the plan that was shown, the request's own or the one that is offered; goes to the live page."""
     try:
         run = requests.approve_request(
             acting_user=user_of(request),

@@ -1,0 +1,455 @@
+"""The life of a guest: until when, who removes the account, passwords, names, the same link opened twice at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import connection
+from django.test import Client
+
+from placo.drivers.ports import Unavailable
+from placo.platforms.models import (
+    ApiToken,
+    Guest,
+    Invitation,
+    Membership,
+    PasswordReset,
+    Platform,
+    Project,
+    User,
+)
+from placo.services import (
+    access,
+    accounts,
+    attending,
+    guests,
+    invitations,
+    joining,
+    letters,
+    members,
+    passwords,
+    platforms,
+    renewal,
+    requests,
+)
+from placo.services.errors import Conflict, DirectoryDown, Forbidden, InvalidInput, NotFound, TooMany
+from tests.factories import bearer, make_user, ready_platform, wish
+from tests.fakes import World
+from tests.integration.conftest import Clock
+from tests.integration.people import (
+    ADDRESS,
+    LINK,
+    PASSWORD,
+    SENDER,
+    SLUG,
+    guest_of,
+    invite,
+    join,
+    member_run,
+    token_of,
+    user_of,
+)
+
+NEW = "nine red foxes dance"
+
+
+@pytest.fixture
+def alpha(world: World, clock: Clock, optics: Project, emmy: User, admin: User, configured: Any) -> Platform:
+    configured(mail=SENDER, people={"guest_grace_days": 10})
+    world.directory.now = lambda: clock.time
+    world.directory.owners_of, world.directory.admins = {"optics": {"emmy"}}, {"ada"}
+    return ready_platform(world, emmy, admin)
+
+
+@pytest.fixture
+def marie(world: World, alpha: Platform, emmy: User) -> Guest:
+    return guest_of(world, emmy)
+
+
+def finish_all(world: World) -> None:
+    """All runs of members, as the workers would."""
+    for uid in set(Membership.objects.filter(settled=False).values_list("uid", flat=True)):
+        world.finish(member_run(uid).pk)
+
+
+# --- until when ---
+
+
+def test_an_account_ends_with_its_platform_and_goes_on_with_it(
+    world: World, alpha: Platform, marie: Guest, emmy: User, admin: User, clock: Clock
+) -> None:
+    end = Platform.objects.get().expires_on
+    assert Guest.objects.get().ends_on == end
+    assert end is not None
+    renewal.set_end(acting_user=admin, slug=SLUG, expires_on=end + timedelta(days=30))
+    assert attending.attend().changed == 1
+    clock.go_to(end + timedelta(days=1))
+    assert world.directory.opens(marie.uid, PASSWORD)
+    clock.go_to(end + timedelta(days=30))
+    assert not world.directory.opens(marie.uid, PASSWORD), "without anybody doing anything"
+    assert attending.attend().failed == 0
+
+
+def test_a_last_day_of_ones_own(
+    world: World, alpha: Platform, emmy: User, api: Any, client: Client, clock: Clock
+) -> None:
+    last = clock.today + timedelta(days=5)
+    token = token_of(invite(emmy, until=last.isoformat()))
+    marie, row = join(token)
+    world.finish(member_run(marie.uid).pk)
+    assert (row.until, Guest.objects.get().ends_on) == (last, last)
+    user = user_of(marie)
+    client.force_login(user, backend="placo.web.auth.DirectoryBackend")
+    caller = api(user)
+    clock.forward(4)
+    accounts.refresh_roles()
+    assert client.get("/account/").status_code == 200
+    caller("GET", "/platforms/alpha", status=200)
+
+    clock.go_to(last)
+    assert not world.directory.opens(marie.uid, PASSWORD)
+    accounts.refresh_roles()
+    assert client.get("/account/").status_code == 302, "to the login"
+    caller("GET", "/platforms", status=401)
+    assert attending.attend().ended == 1
+    finish_all(world)
+    assert world.directory.members(SLUG) == {"emmy": True}
+    assert not Membership.objects.filter(uid=marie.uid).exists()
+
+
+def test_owners_move_the_last_day(
+    world: World, alpha: Platform, marie: Guest, emmy: User, clock: Clock
+) -> None:
+    later = clock.today + timedelta(days=20)
+    for wrong in (clock.today.isoformat(), "yesterday", "2027-02-30", "9999-01-01", 7, "\x00"):
+        with pytest.raises(InvalidInput):
+            members.set_until(acting_user=emmy, slug=SLUG, uid=marie.uid, until=wrong)
+    members.set_until(acting_user=emmy, slug=SLUG, uid=marie.uid, until=later.isoformat())
+    attending.attend()
+    person = world.directory.person(marie.uid)
+    assert person is not None
+    assert person.ends_at is not None
+    assert person.ends_at.astimezone().date() in (later, later - timedelta(days=1))
+    assert Guest.objects.get().ends_on == later
+    members.set_until(acting_user=emmy, slug=SLUG, uid=marie.uid, until="")
+    attending.attend()
+    assert Guest.objects.get().ends_on == Platform.objects.get().expires_on
+    with pytest.raises(Conflict):
+        members.set_until(acting_user=emmy, slug=SLUG, uid="emmy", until=later.isoformat())
+    with pytest.raises(NotFound):
+        members.set_until(acting_user=emmy, slug=SLUG, uid="sofia", until=later.isoformat())
+    with pytest.raises(NotFound):
+        members.set_until(acting_user=make_user("sofia"), slug=SLUG, uid=marie.uid, until="")
+
+
+def test_who_is_on_no_platform_is_closed_at_once_and_removed_after_a_while(
+    world: World, alpha: Platform, marie: Guest, emmy: User, clock: Clock
+) -> None:
+    user = user_of(marie)
+    token = bearer(user)
+    members.remove_member(acting_user=emmy, slug=SLUG, uid=marie.uid)
+    finish_all(world)
+    attending.attend()
+    assert not world.directory.opens(marie.uid, PASSWORD)
+    clock.forward(9)
+    assert attending.attend().removed == 0
+    clock.forward(1)
+    assert attending.attend().removed == 1
+    assert world.directory.guests() == []
+    assert Guest.objects.get().state == Guest.REMOVED
+    assert not User.objects.get(pk=user.pk).is_active
+    assert not ApiToken.objects.filter(user=user).exists()
+    assert token
+    assert attending.attend() == attending.Attended()
+    # Neither the account nor what looks like it is anybody else's afterwards; the address is free.
+    again = token_of(invite(emmy))
+    for name in ("marie", "mar1e"):
+        with pytest.raises(InvalidInput):
+            join(again, name=name)
+    other, _row = join(again, name="mcurie")
+    assert other.uid == "g-mcurie"
+
+
+def test_an_invitation_opens_the_account_again(
+    world: World, alpha: Platform, marie: Guest, emmy: User, clock: Clock
+) -> None:
+    members.remove_member(acting_user=emmy, slug=SLUG, uid=marie.uid)
+    finish_all(world)
+    attending.attend()
+    clock.forward(9)
+    row = invite(emmy)
+    attending.attend()
+    assert world.directory.opens(marie.uid, PASSWORD)
+    joining.accept(acting_user=user_of(marie), token=token_of(row))
+    finish_all(world)
+    clock.forward(30)
+    assert attending.attend().removed == 0
+    assert world.directory.opens(marie.uid, PASSWORD)
+
+
+def test_a_platform_that_ends_takes_its_guests_along(
+    world: World, alpha: Platform, marie: Guest, emmy: User, clock: Clock
+) -> None:
+    world.finish(platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG).pk)
+    attending.attend()
+    assert not world.directory.opens(marie.uid, PASSWORD)
+    clock.forward(10)
+    assert attending.attend().removed == 1
+    assert world.audit(SLUG) == []
+
+
+def test_a_guest_of_two_platforms_stays_for_the_other(
+    world: World, alpha: Platform, marie: Guest, emmy: User, admin: User
+) -> None:
+    ready_platform(world, emmy, admin, slug="beta", services=["web"])
+    row = invitations.invite(acting_user=emmy, slug="beta", mail=ADDRESS)
+    joining.accept(acting_user=user_of(marie), token=token_of(row))
+    finish_all(world)
+    members.remove_member(acting_user=emmy, slug=SLUG, uid=marie.uid)
+    finish_all(world)
+    attending.attend()
+    assert Guest.objects.get().alone_on is None
+    assert world.directory.opens(marie.uid, PASSWORD)
+    assert world.directory.members("beta") == {"emmy": True, marie.uid: False}
+
+
+def test_the_directory_is_silent_for_a_while(
+    world: World, alpha: Platform, marie: Guest, emmy: User, clock: Clock
+) -> None:
+    members.set_until(acting_user=emmy, slug=SLUG, uid=marie.uid, until=str(clock.today + timedelta(days=3)))
+    world.directory.faults.unreachable = True
+    with pytest.raises(Unavailable):
+        attending.attend()
+    world.directory.faults.clear()
+    assert attending.attend().changed == 1
+    assert attending.attend() == attending.Attended()
+
+
+# --- what a guest may not ---
+
+
+def test_a_guest_sees_the_portal_as_a_guest(
+    world: World, alpha: Platform, marie: Guest, emmy: User, admin: User, client: Client
+) -> None:
+    ready_platform(world, emmy, admin, slug="beta", services=["web"])
+    user = user_of(marie)
+    # Even if somebody put the guest into the directory's groups.
+    world.directory.owners_of = {"optics": {"emmy", marie.uid}}
+    world.directory.admins = {"ada", marie.uid}
+    accounts.refresh_roles()
+    user.refresh_from_db()
+    assert (user.is_guest, user.is_administrator) == (True, False)
+    assert not access.owned_projects(user).exists()
+    assert [p.slug for p in access.visible_platforms(user)] == [SLUG]
+    with pytest.raises(NotFound):
+        requests.submit_request(acting_user=user, **wish(slug="gamma"))
+    with pytest.raises(Forbidden):
+        invite(user, "friend@elsewhere.test")
+    client.force_login(user, backend="placo.web.auth.DirectoryBackend")
+    page = client.get("/").content.decode()
+    assert "beta" not in page
+    assert 'href="/requests/"' not in page
+    assert 'href="/operations/"' not in page
+    assert client.get("/operations/people/").status_code == 403
+    assert client.get("/platforms/alpha/people/").status_code == 403
+    assert "guest" in client.get("/account/").content.decode()
+
+
+# --- names and passwords ---
+
+
+def test_a_guest_takes_another_name(world: World, marie: Guest, emmy: User) -> None:
+    user = user_of(marie)
+    guests.rename(acting_user=user, shown="  Marie   Curie ")
+    person = world.directory.person(marie.uid)
+    assert person is not None
+    assert person.name == "Marie Curie"
+    assert Membership.objects.get(uid=marie.uid).name == "Marie Curie"
+    with pytest.raises(InvalidInput):
+        guests.rename(acting_user=user, shown="\u202e")
+    with pytest.raises(Conflict):
+        guests.rename(acting_user=emmy, shown="Somebody else")
+    world.directory.faults.fail_next("ensure_guest", Unavailable("gone"))
+    with pytest.raises(DirectoryDown):
+        guests.rename(acting_user=user, shown="Third")
+    assert world.directory.opens(marie.uid, PASSWORD)
+
+
+def change(user: User, old: object = PASSWORD, new: object = NEW, again: object = NEW) -> None:
+    """Change a password."""
+    passwords.change(acting_user=user, old=old, new=new, again=again)
+
+
+def test_a_password_is_changed_by_who_knows_it(
+    world: World, marie: Guest, emmy: User, client: Client
+) -> None:
+    user = user_of(marie)
+    elsewhere, token = Client(), bearer(user)
+    elsewhere.force_login(user, backend="placo.web.auth.DirectoryBackend")
+    client.force_login(user, backend="placo.web.auth.DirectoryBackend")
+    for wrong, field in (
+        ({"old": "not it"}, "old"),
+        ({"new": "short", "again": "short"}, "new"),
+        ({"again": "another"}, "new_again"),
+        ({"old": None}, "old"),
+        ({"new": "x" * 300, "again": "x" * 300}, "new"),
+        ({"new": "marie@elsewhere.test", "again": "marie@elsewhere.test"}, "new"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            change(user, **wrong)
+        assert set(refused.value.errors) == {field}
+    assert world.directory.opens(marie.uid, PASSWORD)
+
+    sent = {"old": PASSWORD, "new": NEW, "new_again": NEW}
+    assert client.post("/account/password/", sent).status_code == 302
+    assert world.directory.opens(marie.uid, NEW)
+    assert client.get("/account/").status_code == 200, "here one stays logged in"
+    assert elsewhere.get("/account/").status_code == 302
+    assert Client().get("/api/v1/account", headers=token).status_code == 401
+    with pytest.raises(Conflict):
+        change(emmy)
+
+
+def test_guessing_the_password_ends_soon(world: World, marie: Guest) -> None:
+    user = user_of(marie)
+    for _ in range(10):
+        with pytest.raises(InvalidInput):
+            change(user, old="a guess")
+    with pytest.raises(TooMany):
+        change(user)
+    assert world.directory.opens(marie.uid, PASSWORD)
+
+
+def ask_reset(address: str = ADDRESS, network: str = "192.0.2.1") -> None:
+    """Say that a password is forgotten."""
+    passwords.forgotten(mail=address, language="en", address=network)
+
+
+def reset_token() -> str:
+    """The token in the last mail about a password."""
+    letters.send_due()
+    [token] = LINK.findall(str(mail.outbox[-1].body))
+    return str(token)
+
+
+def test_a_forgotten_password_is_replaced_once(
+    world: World, marie: Guest, client: Client, clock: Clock
+) -> None:
+    client.force_login(user_of(marie), backend="placo.web.auth.DirectoryBackend")
+    mail.outbox.clear()
+    ask_reset("MARIE@elsewhere.test")
+    token = reset_token()
+    assert mail.outbox[-1].to == [ADDRESS]
+    assert marie.uid in mail.outbox[-1].body
+    for new, again, field in (("short", "short", "new"), (NEW, "other", "new_again")):
+        with pytest.raises(InvalidInput) as refused:
+            passwords.reset(token=token, new=new, again=again)
+        assert set(refused.value.errors) == {field}
+    passwords.reset(token=token, new=NEW, again=NEW)
+    assert world.directory.opens(marie.uid, NEW)
+    assert client.get("/account/").status_code == 302, "whoever was in is out"
+    with pytest.raises(Conflict):
+        passwords.reset(token=token, new=PASSWORD, again=PASSWORD)
+    assert world.directory.opens(marie.uid, NEW)
+
+
+def test_a_late_or_older_link_resets_nothing(world: World, marie: Guest, clock: Clock) -> None:
+    ask_reset()
+    first = reset_token()
+    ask_reset()
+    second = reset_token()
+    assert passwords.reset_of(first) is None
+    assert passwords.reset_of(second) is not None
+    clock.forward(hours=1, seconds=1)
+    for token in (first, second, second[:-1] + "_", "", None):
+        with pytest.raises(Conflict):
+            passwords.reset(token=token, new=NEW, again=NEW)
+    assert world.directory.opens(marie.uid, PASSWORD)
+
+
+def test_who_dies_while_resetting_can_use_the_link_again(
+    world: World, marie: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_reset()
+    token = reset_token()
+    with monkeypatch.context() as patch:
+
+        def dies(_uid: str) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(passwords, "_elsewhere_out", dies)
+        with pytest.raises(KeyboardInterrupt):
+            passwords.reset(token=token, new=NEW, again=NEW)
+    passwords.reset(token=token, new=NEW, again=NEW)
+    assert world.directory.opens(marie.uid, NEW)
+
+
+def test_nobody_learns_who_has_an_account(world: World, marie: Guest, clock: Clock) -> None:
+    pages = []
+    mail.outbox.clear()
+    for address in (ADDRESS, "nobody@elsewhere.test", "emmy@example.org", "", "x" * 400, "a\x00b", "*"):
+        answer = Client().post("/password/forgotten/", {"mail": address})
+        assert answer.status_code == 200
+        pages.append(answer.content.decode().replace(str(answer.context["csrf_token"]), ""))
+    assert len(set(pages)) == 1
+    letters.send_due()
+    assert [letter.to for letter in mail.outbox] == [[ADDRESS]]
+    for _ in range(5):
+        ask_reset()
+    assert PasswordReset.objects.count() == 3, "no mailbox is flooded"
+    for number in range(20):
+        try:
+            ask_reset(f"somebody{number}@elsewhere.test", network="127.0.0.1")
+        except TooMany:
+            break
+    else:
+        raise AssertionError("never too many")
+
+
+# --- at once ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_link_opened_twice_at_once_makes_one_account(world: World, alpha: Platform, emmy: User) -> None:
+    token = token_of(invite(emmy))
+    came = in_threads([lambda n=n: join(token, name=f"marie{n}") for n in "abcd"])
+    assert sorted(type(found).__name__ for found in came) == ["Conflict"] * 3 + ["tuple"]
+    assert len(world.directory.guests()) == Guest.objects.count() == 1
+    assert Invitation.objects.get().accepted_by == Guest.objects.get().uid
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_name_taken_twice_at_once_is_one_persons(world: World, alpha: Platform, emmy: User) -> None:
+    tokens = [token_of(invite(emmy, f"somebody{n}@elsewhere.test")) for n in range(3)]
+    names = ("marie", "mar1e", "m.arie")
+    came = in_threads([lambda t=t, n=n: join(t, name=n) for t, n in zip(tokens, names, strict=True)])
+    assert sorted(type(found).__name__ for found in came) == ["InvalidInput"] * 2 + ["tuple"]
+    assert len(world.directory.guests()) == Guest.objects.count() == 1
+    assert Invitation.objects.filter(accepted_at=None, guest=None).count() == 2
+
+
+def in_threads(deeds: list[Callable[[], object]]) -> list[object]:
+    """What came of each, done at the same time."""
+    came: list[object] = []
+    together = threading.Barrier(len(deeds))
+
+    def do(deed: Callable[[], object]) -> None:
+        together.wait(30)
+        try:
+            came.append(deed())
+        except Exception as error:  # noqa: BLE001 - looked at below
+            came.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=do, args=(deed,)) for deed in deeds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return came
