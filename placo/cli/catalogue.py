@@ -1,9 +1,10 @@
-"""`placo catalogue`: checking a catalogue's files here, without a portal."""
+"""`placo catalogue`: checking and trying a catalogue's files here, without a portal."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,10 @@ import typer
 
 from placo.cli import show
 from placo.domain.catalogue import CatalogueError, load_catalogue
+from placo.domain.catalogue_schema import schemas
 
 catalogue_app = typer.Typer(help="The catalogue of services, machines and software.", no_args_is_help=True)
 DEFAULT = Path(__file__).resolve().parents[2] / "catalogue"
-
-
-@catalogue_app.callback()
-def _group() -> None:
-    """Makes `check` a command of its own, although it is the only one."""
 
 
 @catalogue_app.command()
@@ -50,3 +47,16 @@ def check(
         show.as_json({"problems": [], **counts})
     else:
         show.say(f"{path} is sound: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+@catalogue_app.command()
+def schema(
+    folder: Annotated[Path, typer.Argument(help="Where to write service.json, machine.json, software.json.")],
+) -> None:
+    """Write the JSON Schema of the three kinds of manifest, for editors (what the portal serves below /static/schemas/)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, found in schemas().items():
+        (folder / f"{kind}.json").write_text(
+            dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        show.say(str(folder / f"{kind}.json"))

@@ -42,12 +42,15 @@ TEMPLATE_NAMES = frozenset({"platform", "machine", "directory", "endpoints", "op
 def parse_service(path: Path, root: Path, problems: list[Problem]) -> Service | None:
     """`services/<id>.toml`."""
     table = open_table(path, root, problems)
-    if table is None:
-        return None
-    if not re.fullmatch(NAME, path.stem):
-        table.complain("", f'"{path.stem}" is no service name.', "Name the file like web.toml.")
+    return None if table is None else read_service(table, path.stem)
+
+
+def read_service(table: Table, name: str) -> Service:
+    """The service that a manifest describes."""
+    if not re.fullmatch(NAME, name):
+        table.complain("", f'"{name}" is no service name.', "Name the file like web.toml.")
     service = Service(
-        id=path.stem,
+        id=name,
         icon=table.text("icon", r"[a-z0-9]+(-[a-z0-9]+)*", "world-www"),
         title=table.bilingual("title"),
         summary=table.bilingual("summary"),
@@ -134,14 +137,17 @@ def _parse_endpoint(table: Table) -> Endpoint:
 def parse_machine(folder: Path, root: Path, problems: list[Problem]) -> Machine | None:
     """`machines/<name>/machine.toml`."""
     table = open_table(folder / "machine.toml", root, problems)
-    if table is None:
-        return None
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", folder.name):
+    return None if table is None else read_machine(table, folder.name)
+
+
+def read_machine(table: Table, name: str) -> Machine:
+    """The kind of machine that a manifest describes."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", name):
         table.complain(
-            "", f'"{folder.name}" is no machine name.', "Name the folder like www, 12 characters at most."
+            "", f'"{name}" is no machine name.', "Name the folder like www, 12 characters at most."
         )
     machine = Machine(
-        name=folder.name,
+        name=name,
         title=table.bilingual("title"),
         memory_mib=table.integer("memory_mib", 128, 1 << 20),
         vcpus=table.integer("vcpus", 1, 256),
@@ -215,8 +221,11 @@ def _is_clean(path: str) -> bool:
 def parse_software(folder: Path, root: Path, problems: list[Problem]) -> Software | None:
     """`software/<name>/`: software.toml, files/, and the scripts build and configure where there are any."""
     table = open_table(folder / "software.toml", root, problems)
-    if table is None:
-        return None
+    return None if table is None else read_software(table, folder, root)
+
+
+def read_software(table: Table, folder: Path, root: Path) -> Software:
+    """The software that a manifest and the files beside it describe."""
     if not re.fullmatch(NAME, folder.name):
         table.complain("", f'"{folder.name}" is no software name.', "Name the folder like apache.")
     files = tuple(_parse_file(file, folder) for file in table.tables("files"))
@@ -225,8 +234,8 @@ def parse_software(folder: Path, root: Path, problems: list[Problem]) -> Softwar
         title=table.bilingual("title"),
         packages=table.strings("packages", PACKAGE, "apache2"),
         files=files,
-        build=_read_script(folder / "build", root, problems),
-        configure=_read_script(folder / "configure", root, problems),
+        build=_read_script(folder / "build", root, table.problems),
+        configure=_read_script(folder / "configure", root, table.problems),
     )
     table.close()
     _report_strays(folder, table, {file.source for file in files})
