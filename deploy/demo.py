@@ -57,7 +57,7 @@ def demonstrate(lab: Lab) -> None:
         say("the platform is stopped: starting it")
         follow(owner, owner("POST", f"/platforms/{SLUG}/actions/start")["run_id"])
     prove(lab, owner)
-    ways(admin)
+    ways(admin, SLUG)
 
 
 ENDED = ("retired", "failed", "declined")
@@ -110,9 +110,9 @@ WHY_COLD = {
 }
 
 
-def ways(admin: Api) -> None:
-    """Say of each machine how it came up, and how long that took."""
-    for machine in admin("GET", f"/platforms/{SLUG}")["machines"]:
+def ways(admin: Api, slug: str) -> None:
+    """Say of each machine of a platform how it came up, and how long that took."""
+    for machine in admin("GET", f"/platforms/{slug}")["machines"]:
         if machine["took_s"] is None:
             continue
         if machine["way"] == "warm":

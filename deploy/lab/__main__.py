@@ -10,6 +10,7 @@ from deploy.lab import report, verbs
 from deploy.lab.layout import REPOSITORY, Lab
 from deploy.lab.programs import PARTS
 from deploy.lab.shell import LabError
+from deploy.lab.state import Choices
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         match options.verb:
             case "up":
-                verbs.up(lab, without=options.without, kvm=options.kvm)
+                verbs.up(lab, without=options.without, choices=_choices(options))
             case "adopt":
                 verbs.adopt(lab, without=options.without)
             case "configure":
@@ -43,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _choices(options: argparse.Namespace) -> Choices:
+    catalogue = options.catalogue and str(options.catalogue.resolve())
+    return Choices(kvm=options.kvm, warm=options.warm, catalogue=catalogue)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="deploy.lab", description="A whole PLACO site on one machine.")
     verbs_of = parser.add_subparsers(dest="verb", required=True)
@@ -63,9 +69,12 @@ def _parser() -> argparse.ArgumentParser:
                 "--without", action="append", default=[], choices=PARTS, help="leave a part out"
             )
         if name == "up":
+            yes_or_no = argparse.BooleanOptionalAction
+            verb.add_argument("--kvm", action=yes_or_no, default=None, help="use KVM (kept)")
             verb.add_argument(
-                "--kvm", action=argparse.BooleanOptionalAction, default=None, help="use KVM (kept)"
+                "--warm", action=yes_or_no, default=None, help="new hosts keep templates (kept; default yes)"
             )
+            verb.add_argument("--catalogue", type=Path, help="another catalogue than the checkout's (kept)")
         if name in ("down", "destroy"):
             grace = verbs.GUESTS_SHUTDOWN_SECONDS
             verb.add_argument(

@@ -1,10 +1,10 @@
-"""What a lab remembers between two starts: its two ports and whether its hosts use KVM."""
+"""What a lab remembers between two starts: its two ports, how its hosts make machines, and from which catalogue."""
 
 from __future__ import annotations
 
 import json
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deploy.lab.layout import Lab
@@ -16,11 +16,16 @@ _ATTEMPTS = 50
 
 @dataclass(frozen=True)
 class State:
-    """`portal_port` and `edge_port` are on 127.0.0.1; `kvm` says that guests use hardware virtualization."""
+    """`portal_port` and `edge_port` are on 127.0.0.1; `kvm`: guests use hardware virtualization; `warm`: hosts keep templates.
+
+    `catalogue` is the folder of a catalogue; empty: that of the checkout.
+    """
 
     portal_port: int
     edge_port: int
     kvm: bool = False
+    warm: bool = True
+    catalogue: str = ""
 
     @property
     def portal_url(self) -> str:
@@ -33,19 +38,29 @@ def load(lab: Lab) -> State | None:
     return State(**json.loads(path.read_text())) if path.exists() else None
 
 
-def settle(lab: Lab, *, kvm: bool | None, ports_in_use_are_ours: bool) -> State:
+@dataclass(frozen=True)
+class Choices:
+    """What whoever starts a lab may choose, as in `State`; None keeps what was chosen the last time."""
+
+    kvm: bool | None = None
+    warm: bool | None = None
+    catalogue: str | None = None
+
+
+def settle(lab: Lab, choices: Choices, *, ports_in_use_are_ours: bool) -> State:
     """The state of this start, saved.
 
-    The ports stay those of the last start unless somebody else has taken them meanwhile. `kvm` None keeps the last
-    choice; True is refused on a machine whose processors have no virtualization (/dev/kvm alone proves nothing).
+    The ports stay those of the last start unless somebody else has taken them meanwhile. KVM is refused on a machine whose
+    processors have no virtualization (/dev/kvm alone proves nothing).
     """
     last = load(lab)
-    if kvm and not processors_virtualize():
+    if choices.kvm and not processors_virtualize():
         raise LabError("KVM was asked for, but /proc/cpuinfo shows neither vmx nor svm", "leave --kvm out")
     ports = (last.portal_port, last.edge_port) if last else None
     if ports is None or not (ports_in_use_are_ours or _free(ports)):
         ports = _choose()
-    state = State(*ports, kvm=last.kvm if kvm is None and last else bool(kvm))
+    chosen = {name: value for name, value in asdict(choices).items() if value is not None}
+    state = replace(last or State(*ports), portal_port=ports[0], edge_port=ports[1], **chosen)
     write(_path(lab), json.dumps(asdict(state)) + "\n")
     return state
 

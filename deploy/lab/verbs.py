@@ -27,10 +27,12 @@ from deploy.lab import (
 from deploy.lab.layout import Lab
 from deploy.lab.programs import Program
 from deploy.lab.shell import LabError, say, step, wait_until
-from deploy.lab.state import State
+from deploy.lab.state import Choices, State
 from deploy.lab.supervise import Row, Supervisor
 
 GUESTS_SHUTDOWN_SECONDS = 25.0
+KEPT = Choices()
+"""As it was the last time."""
 APPLICATION = ("web", "worker", "beat", "watch")
 _NEEDED = (
     "ip",
@@ -66,7 +68,7 @@ def exclusively(lab: Lab, *, create: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def up(lab: Lab, *, without: Sequence[str] = (), kvm: bool | None = None) -> None:
+def up(lab: Lab, *, without: Sequence[str] = (), choices: Choices = KEPT) -> None:
     """Bring the lab up from whatever state it is in; harmless when it is up."""
     started = time.monotonic()
     _check_machine()
@@ -81,7 +83,7 @@ def up(lab: Lab, *, without: Sequence[str] = (), kvm: bool | None = None) -> Non
             running = False
         if not running:
             _recover(lab)
-        settled = state.settle(lab, kvm=kvm, ports_in_use_are_ours=running)
+        settled = state.settle(lab, choices, ports_in_use_are_ours=running)
         wanted, changed = _prepare(lab, settled, without)
         if running:
             supervisor.reread()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import asdict
 from json import dumps
@@ -60,3 +62,21 @@ def schema(
             dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         show.say(str(folder / f"{kind}.json"))
+
+
+@catalogue_app.command("try")
+def try_(
+    service: Annotated[str, typer.Argument(help="Its id, as in services/<id>.toml.")],
+    path: Annotated[
+        Path, typer.Argument(help="The folder with services/, machines/ and software/.")
+    ] = DEFAULT,
+    root: Annotated[Path | None, typer.Option(help="The folder of the lab.")] = None,
+    warm: Annotated[bool, typer.Option("--warm", help="Resume its machines from templates.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave all of it running, to look at it.")] = False,
+) -> None:
+    """Build and boot a service's machines in a lab of their own, and see who is let in. Needs root; takes some minutes."""
+    command = [sys.executable, "-m", "deploy.trial", service, str(path.resolve())]
+    command += ["--root", str(root.resolve())] if root else []
+    command += [flag for flag, wanted in (("--warm", warm), ("--keep", keep)) if wanted]
+    environment = {**os.environ, "PYTHONPATH": str(DEFAULT.parent)}
+    sys.exit(subprocess.call(command, env=environment))

@@ -85,7 +85,7 @@ def test_every_machine_says_how_it_came_up(capsys: pytest.CaptureFixture[str]) -
         {"name": "svn", "way": "cold", "way_reason": "memory", "way_detail": "9 MiB free", "took_s": 21.0},
         {"name": "new", "way": "", "way_reason": "", "way_detail": "", "took_s": None},
     ]
-    demo.ways(Portal({"machines": machines}))
+    demo.ways(Portal({"machines": machines}), "demo")
     assert said(capsys) == [
         "www was resumed from a template in 2.3 s",
         "svn booted in 21.0 s: its host was short of memory (9 MiB free)",
