@@ -55,16 +55,22 @@ class FakeDirectory(FakePeople):
         for group in (self.admins, *self.owners_of.values()):
             group.discard(uid)
         with self._shelf.locked():
-            for slug in self._slugs():
+            for slug in self.slugs():
                 subtree = self._subtree(slug)
                 subtree.owners.discard(uid)
                 subtree.members.discard(uid)
                 self._put(slug, subtree)
 
+    def insiders(self, slug: str, *, owners: bool = False) -> set[str]:
+        """Members, or owners, of a platform, stand-ins too."""
+        with self._shelf.locked():
+            found = self._find(slug)
+            return set() if found is None else found.owners if owners else found.members
+
     def visible_to(self, machine_dn: str, password: str) -> set[str] | None:
         """uids that a machine's account sees; None if it cannot bind."""
         with self._shelf.locked():
-            for slug in self._slugs():
+            for slug in self.slugs():
                 subtree = self._subtree(slug)
                 for machine, known in subtree.machines.items():
                     if self.machine_dn(slug, machine) == machine_dn and known == password:
@@ -214,5 +220,6 @@ class FakeDirectory(FakePeople):
     def _subtrees(self) -> dict[str, str]:
         return {found["slug"]: found["uuid"] for found in self._shelf.all("platforms")}
 
-    def _slugs(self) -> list[str]:
+    def slugs(self) -> list[str]:
+        """Of all platforms, those of stand-ins too."""
         return list(self._subtrees())

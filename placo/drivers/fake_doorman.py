@@ -14,24 +14,22 @@ class FakeDoorman:
     `wide_open` let everybody in, those in `shut` nobody; `tried` is what was tried, without passwords."""
 
     def __init__(self, knows: Callable[[Door, str, str], bool]) -> None:
-        self._knows = knows
+        self.knows = knows
         self._lock = threading.Lock()
         self.silent: set[str] = set()
         self.wide_open: set[str] = set()
         self.shut: set[str] = set()
         self.tried: list[tuple[str, str | None]] = []
-        self.before: Callable[[Door, str | None], None] = lambda _door, _uid: None
 
     def try_door(self, door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
         """As told; at once."""
         with self._lock:
             self.tried.append((door.host, uid))
-            self.before(door, uid)
             if door.host in self.silent:
                 return Outcome(Answer.SILENT, f"no answer within {timeout_s:g} s")
             if door.host in self.wide_open or door.login.by is LoginKind.NONE:
                 return Outcome(Answer.ADMITTED, "answers 200")
-            known = uid is not None and self._knows(door, uid, password)
+            known = uid is not None and self.knows(door, uid, password)
             if known and door.host not in self.shut:
                 return Outcome(Answer.ADMITTED, "answers 200")
             return Outcome(Answer.REFUSED, "answers 401")
