@@ -20,6 +20,7 @@ from placo.domain.catalogue import (
 ROOT = Path(__file__).resolve().parents[2]
 WEB, SVN = "services/web.toml", "services/svn.toml"
 WWW = "machines/www/machine.toml"
+WIKI = "services/wiki.toml"
 CHAT, TALK = "services/chat.toml", "machines/chat/machine.toml"
 APACHE = "software/apache/software.toml"
 
@@ -99,6 +100,68 @@ SPOILT = [
     ),
     pytest.param(
         CHAT, 'protocol = "xmpps"', 'protocol = "imaps"', CHAT, "endpoints[1].host", id="protocol of no route"
+    ),
+    pytest.param(SVN, 'access = "members"', "", SVN, "endpoints[1].access", id="nobody says who may come in"),
+    pytest.param(SVN, '"members"', '"friends"', SVN, "endpoints[1].access", id="friends may come in"),
+    pytest.param(SVN, 'login = { by = "basic" }', "", SVN, "endpoints[1].login", id="no log-in"),
+    pytest.param(SVN, 'by = "basic"', 'by = "magic"', SVN, "endpoints[1].login.by", id="log-in by magic"),
+    pytest.param(SVN, 'by = "basic"', 'by = "imap"', SVN, "endpoints[1].login.by", id="mail on the web"),
+    pytest.param(
+        CHAT, 'by = "xmpp"', 'by = "basic"', CHAT, "endpoints[1].login.by", id="the web in the chat"
+    ),
+    pytest.param(
+        SVN, 'by = "basic"', 'by = "none"', SVN, "endpoints[1].login.by", id="members without log-in"
+    ),
+    pytest.param(
+        SVN, 'by = "basic"', 'by = "form"', SVN, "endpoints[1].login.user", id="form without fields"
+    ),
+    pytest.param(
+        SVN,
+        'by = "basic"',
+        'by = "basic", user = "u"',
+        SVN,
+        "endpoints[1].login.user",
+        id="fields of no form",
+    ),
+    pytest.param(
+        SVN,
+        'by = "basic"',
+        'by = "basic", refused = [200]',
+        SVN,
+        "endpoints[1].login.refused",
+        id="200 refuses",
+    ),
+    pytest.param(
+        SVN,
+        'by = "basic"',
+        'by = "basic", path = "/{x}"',
+        SVN,
+        "endpoints[1].login.path",
+        id="log-in at no option",
+    ),
+    pytest.param(
+        WIKI,
+        'public_if = "public"',
+        'public_if = "secret"',
+        WIKI,
+        "endpoints[1].public_if",
+        id="public by no option",
+    ),
+    pytest.param(
+        WIKI,
+        'public_if = "public"',
+        'public_if = "language"',
+        WIKI,
+        "endpoints[1].public_if",
+        id="public by a choice",
+    ),
+    pytest.param(
+        WEB,
+        'access = "public"',
+        'access = "public"\nowners_if = "php"',
+        WEB,
+        "endpoints[1].owners_if",
+        id="public, of owners",
     ),
     pytest.param(TALK, 'host = "{slug}-chat"', 'host = "{slug}"', TALK, "routes[1].host", id="bare slug"),
     pytest.param(
@@ -302,3 +365,21 @@ def test_options_are_completed(catalogue: Catalogue) -> None:
 def test_texts_are_given_in_the_language_asked_for(catalogue: Catalogue) -> None:
     title = catalogue.services["web"].title
     assert (title.get("fr-fr"), title.get("en"), title.get("de")) == ("Site web", "Web site", "Web site")
+
+
+def test_an_option_says_who_may_come_in(catalogue: Catalogue) -> None:
+    [wiki] = catalogue.services["wiki"].endpoints
+    assert wiki.access_for({"public": False}) == wiki.access_for({}) == "members"
+    assert wiki.access_for({"public": True}) == "public"
+    site, _members, files = catalogue.services["web"].endpoints
+    assert site.access_for({}) == "public"
+    assert (files.access_for({}), files.access_for({"owners_only": True})) == ("members", "owners")
+
+
+def test_a_log_in_is_tried_where_the_catalogue_says(folder: Path) -> None:
+    edit(folder, SVN, 'by = "basic"', 'by = "basic", path = "/svn/{repository}/?by={slug}", refused = [404]')
+    [door] = load_catalogue(folder).services["svn"].endpoints
+    assert door.login_path_for("alpha", {"repository": "thesis"}) == "/svn/thesis/?by=alpha"
+    assert door.login.refused == (404,)
+    [wiki] = load_catalogue(folder).services["wiki"].endpoints
+    assert wiki.login_path_for("alpha", {}) == "/"
