@@ -149,7 +149,9 @@ class _Prober:
     ) -> ports.ProbeResult:
         return self._told(host, "https", f"answers {min(expect_status)}")
 
-    def greeting(self, host: str, protocol: str, _timeout_s: float) -> ports.ProbeResult:
+    def greeting(
+        self, host: str, protocol: str, _timeout_s: float, _edge_port: int | None = None
+    ) -> ports.ProbeResult:
         return self._told(host, protocol, "greets")
 
     def _told(self, host: str, protocol: str, well: str) -> ports.ProbeResult:

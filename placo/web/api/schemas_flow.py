@@ -166,6 +166,10 @@ class EndpointOut(Out):
     title: str
     protocol: str
     url: str
+    command: str | None = Field(
+        None, description="What is typed to get there, where that is no browser's work.", examples=["ssh -p 22000 mdupont@alpha-gateway.example.org"]
+    )
+    fingerprint: str | None = Field(None, description="By what the server of an address of ssh is known.")
 
 
 class PlatformOut(Out):
@@ -240,9 +244,14 @@ def platform_out(platform: Platform, user: User, *, managed: bool) -> PlatformOu
         ],
         endpoints=[
             EndpointOut(
-                service=e.service, title=say(Text(e.title_en, e.title_fr)), protocol=e.protocol, url=e.url
+                service=e.service,
+                title=say(address.title),
+                protocol=e.protocol,
+                url=e.url,
+                command=told if (told := address.told(user.username)) != e.url else None,
+                fingerprint=address.fingerprint or None,
             )
-            for e in plan.endpoints
+            for e, address in zip(plan.endpoints, addresses_of(plan), strict=True)
         ],
     )
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
 from placo.services import expiry, notice_words, waiting
+from placo.services.selectors import Address
 from placo.web import drift_words, icons, phrases, step_words
 from placo.web.tables import Table
 
@@ -227,6 +228,12 @@ def duration(step: Any) -> str:
 def run_duration(run: Any) -> str:
     """How long a run took; how long it has been going on."""
     return seconds(((run.ended_at or timezone.now()) - run.created_at).total_seconds())
+
+
+@register.filter
+def told(address: Address, uid: str) -> str:
+    """What somebody copies: an address, or the command that uses it."""
+    return address.told(uid)
 
 
 @register.inclusion_tag("web/_copy.html")
