@@ -200,18 +200,18 @@ def load_catalogue(path: Path, guest: Path | None = None) -> Catalogue:
     if problems:
         raise CatalogueError(problems)
     files = _guest_files(guest or default_guest_folder())
-    services = {name: _with_sizes(service, parts) for name, service in parts.services.items()}
-    return Catalogue(services, parts.machines, parts.software, files)
+    offered = {name: _with_sizes(service, parts) for name, service in parts.services.items()}
+    return Catalogue(offered, parts.machines, parts.software, files)
 
 
 def _with_sizes(service: Service, parts: Parts) -> Service:
     """The service, its options of type size with the sizes of their machines to choose from."""
-    options = []
-    for option in service.options:
-        if option.type is OptionType.SIZE:
-            titles = {size.name: size.title for size in parts.machines[option.machine].sizes}
-            option = replace(option, choices=tuple(titles), titles=titles)
-        options.append(option)
+
+    def chosen_from(option: Option) -> Option:
+        titles = {size.name: size.title for size in parts.machines[option.machine].sizes}
+        return replace(option, choices=tuple(titles), titles=titles)
+
+    options = (chosen_from(o) if o.type is OptionType.SIZE else o for o in service.options)
     return replace(service, options=tuple(options))
 
 

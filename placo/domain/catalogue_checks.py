@@ -146,12 +146,18 @@ def _check_size_options(service: Service, parts: Parts, file: str) -> list[Probl
             problems.append(
                 Problem(file, f"{key}.machine", f'the size of "{option.machine}" is chosen already.', remedy)
             )
-        sizes = [size.name for size in parts.machines[option.machine].sizes] if option.machine in parts.machines else []
+        sizes = (
+            [size.name for size in parts.machines[option.machine].sizes]
+            if option.machine in parts.machines
+            else []
+        )
         if option.machine in parts.machines and option.default not in sizes:
             place = f"machines/{option.machine}/machine.toml"
             remedy = f"Name one of: {', '.join(sizes)}." if sizes else f"Add [[sizes]] to {place}."
             problems.append(
-                Problem(file, f"{key}.default", f'"{option.default}" is no size of "{option.machine}".', remedy)
+                Problem(
+                    file, f"{key}.default", f'"{option.default}" is no size of "{option.machine}".', remedy
+                )
             )
     return problems
 

@@ -18,6 +18,7 @@ from placo.domain.plan import Placement, Plan, PlannedMachine, planned_endpoints
 from placo.domain.plan_items import differences
 from placo.domain.quota import Cost
 
+
 @dataclass(frozen=True)
 class Size:
     """What can be changed about a machine."""
@@ -109,7 +110,7 @@ def changed_plan(
         services=services,
         options=chosen,
         machines=tuple(machines),
-        endpoints=planned_endpoints(catalogue, old.slug, services, chosen, place, old.endpoints),
+        endpoints=planned_endpoints(catalogue, old.slug, services, chosen, place, present=old.endpoints),
         cost=cost_of_machines(machines),
     )
 

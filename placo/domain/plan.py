@@ -343,6 +343,7 @@ def planned_endpoints(
     services: Iterable[str],
     options: Mapping[str, Mapping[str, Any]],
     placement: Placement,
+    *,
     present: Iterable[PlannedEndpoint] = (),
 ) -> tuple[PlannedEndpoint, ...]:
     """The public addresses of services. Those that are `present` keep their ports; ValueError if there are none left for others."""
@@ -367,7 +368,9 @@ def planned_endpoints(
                     protocol=endpoint.protocol,
                     host=host,
                     path=path,
-                    url=protocols.address(endpoint.protocol, host, path, own or placement.edge_port, endpoint.user),
+                    url=protocols.address(
+                        endpoint.protocol, host, path, own or placement.edge_port, endpoint.user
+                    ),
                     machine=endpoint.machine,
                     port=next(
                         (

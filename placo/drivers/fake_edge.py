@@ -49,13 +49,14 @@ class FakeEdge:
         found = self._shelf.get("sites", slug)
         return None if found is None else _site(found)
 
-    def routed(self, host: str, protocol: str) -> bool:
+    def routed(self, host: str, protocol: str, edge_port: int | None = None) -> bool:
         """Whether a platform has a route for this name, told from the name: it begins with the platform's slug."""
         label = host.partition(".")[0]
         while label:
             site = self.site(label)
             if site is not None:
-                return any((route.host, route.protocol) == (host, protocol) for route in site.routes)
+                wanted = (host, protocol, edge_port)
+                return any((route.host, route.protocol, route.edge_port) == wanted for route in site.routes)
             label = label.rpartition("-")[0]
         return False
 
@@ -153,5 +154,5 @@ class FakeProber:
             self.faults.check(protocol)
         except Exception as error:  # noqa: BLE001 - whatever a test asked for
             return ProbeResult(False, str(error))
-        healthy = self.answers.get(host, 200) == 200 and self._edge.routed(host, protocol)
+        healthy = self.answers.get(host, 200) == 200 and self._edge.routed(host, protocol, edge_port)
         return ProbeResult(healthy, "greets" if healthy else "the connection is closed without a greeting")

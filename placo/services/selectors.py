@@ -70,7 +70,9 @@ def option_words(service: str, name: str, value: Any) -> tuple[Text, Text]:
     found = wiring.catalogue().services.get(service)
     option = next((o for o in found.options if o.name == name), None) if found else None
     if option is None:
-        return Text(name, name), YES if value is True else NO if value is False else Text(str(value), str(value))
+        return Text(name, name), YES if value is True else NO if value is False else Text(
+            str(value), str(value)
+        )
     return option.title, option.words(value)
 
 

@@ -100,7 +100,9 @@ def amounts(cost: Cost) -> Amounts:
 class OptionOut(Out):
     name: str
     title: str
-    type: str = Field(description="boolean, choice, integer, text, or size: a choice by which a machine gets its size")
+    type: str = Field(
+        description="boolean, choice, integer, text, or size: a choice by which a machine gets its size"
+    )
     default: bool | int | str
     choices: list[str]
     titles: dict[str, str] = Field(description="What the choices are called, where they have titles.")

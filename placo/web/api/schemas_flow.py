@@ -16,6 +16,7 @@ from placo.platforms.models import Machine, Membership, Platform, Request, Run, 
 from placo.services import planning, renewal, waiting
 from placo.services.change_views import ChangeView, change_view
 from placo.services.planning import Offer
+from placo.services.selectors import addresses_of
 from placo.web.api.schemas import DifferenceOut, In, Out, say
 from placo.web.api.schemas_changes import ChangesOut, OfferOut, changes_out, differences_out, offer_out
 
@@ -167,7 +168,9 @@ class EndpointOut(Out):
     protocol: str
     url: str
     command: str | None = Field(
-        None, description="What is typed to get there, where that is no browser's work.", examples=["ssh -p 22000 mdupont@alpha-gateway.example.org"]
+        None,
+        description="What is typed to get there, where that is no browser's work.",
+        examples=["ssh -p 22000 mdupont@alpha-gateway.example.org"],
     )
     fingerprint: str | None = Field(None, description="By what the server of an address of ssh is known.")
 
