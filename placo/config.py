@@ -61,6 +61,8 @@ class Directory:
 
 @checked(frozen=True, config=_STRICT)
 class Edge:
+    """The reverse proxy. Each platform has four ports of `address` for ssh, from `first_ssh_port` on."""
+
     domain: str
     port: int
     sites_dir: Path
@@ -70,6 +72,7 @@ class Edge:
     socket: Path
     address: str
     includes: tuple[Path, ...] = ()
+    first_ssh_port: Annotated[int, Field(ge=1024, le=65532)] = 22000
 
 
 @checked(frozen=True, config=_STRICT)

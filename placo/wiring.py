@@ -65,6 +65,7 @@ def edge() -> ports.Edge:
         config_file=c.config_file,
         ca_file=site().ca.certificate_file,
         listens=(f"unix:{c.socket} ssl", f"{c.address}:443 ssl"),
+        address=c.address,
         includes=c.includes,
     )
 
@@ -81,7 +82,7 @@ def prober() -> ports.Prober:
     """Asks services through the edge."""
     c = site().edge
     streams = {name: (c.address, port) for name, port in STREAMS.items()}
-    return EdgeProber(c.socket, site().ca.certificate_file, c.port, streams=streams)
+    return EdgeProber(c.socket, site().ca.certificate_file, c.port, streams=streams, address=c.address)
 
 
 @cache

@@ -149,9 +149,11 @@ class _Prober:
     ) -> ports.ProbeResult:
         return self._told(host, "https", f"answers {min(expect_status)}")
 
-    def greeting(self, host: str, protocol: str, _timeout_s: float) -> ports.ProbeResult:
-        return self._told(host, protocol, "greets")
+    def greeting(
+        self, host: str, protocol: str, _timeout_s: float, edge_port: int | None = None
+    ) -> ports.ProbeResult:
+        return self._told(host, protocol, "greets", edge_port)
 
-    def _told(self, host: str, protocol: str, well: str) -> ports.ProbeResult:
-        routed = self._edge.routed(host, protocol)
+    def _told(self, host: str, protocol: str, well: str, edge_port: int | None = None) -> ports.ProbeResult:
+        routed = self._edge.routed(host, protocol, edge_port)
         return ports.ProbeResult(routed, well if routed else "nobody is there")

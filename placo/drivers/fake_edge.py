@@ -49,13 +49,14 @@ class FakeEdge:
         found = self._shelf.get("sites", slug)
         return None if found is None else _site(found)
 
-    def routed(self, host: str, protocol: str) -> bool:
+    def routed(self, host: str, protocol: str, edge_port: int | None = None) -> bool:
         """Whether a platform has a route for this name, told from the name: it begins with the platform's slug."""
         label = host.partition(".")[0]
         while label:
             site = self.site(label)
             if site is not None:
-                return any((route.host, route.protocol) == (host, protocol) for route in site.routes)
+                wanted = (host, protocol, edge_port)
+                return any((route.host, route.protocol, route.edge_port) == wanted for route in site.routes)
             label = label.rpartition("-")[0]
         return False
 
@@ -77,10 +78,11 @@ class FakeEdge:
             holder = served.get(slug)
             if holder is not None and holder.uuid != uuid:
                 raise Rejected(f"the edge already has a site {slug!r} of another platform ({holder.uuid})")
-            others = {r.host for name, site in served.items() if name != slug for r in site.routes}
+            others = [route for name, site in served.items() if name != slug for route in site.routes]
+            taken = {route.host for route in others} | {route.edge_port for route in others} - {None}
             for route in checked:
-                if route.host in others:
-                    raise Rejected(f"the edge does not accept the site: {route.host} is served already")
+                if found := {route.host, route.edge_port} & taken:
+                    raise Rejected(f"the edge does not accept the site: {found.pop()} is served already")
             routed = [asdict(route) for route in checked]
             site = {"slug": slug, "uuid": uuid, "routes": routed, "certificate": certificate.decode()}
             self._shelf.put("sites", slug, site)
@@ -143,12 +145,14 @@ class FakeProber:
             return ProbeResult(True, f"answers {status}")
         return ProbeResult(False, f"answers {status} instead of {' or '.join(map(str, expected))}")
 
-    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
+    def greeting(
+        self, host: str, protocol: str, timeout_s: float, edge_port: int | None = None
+    ) -> ProbeResult:
         """What the edge routes greets, unless `answers` has something for the host that is not 200."""
         self.asked.append((host, protocol, timeout_s))
         try:
             self.faults.check(protocol)
         except Exception as error:  # noqa: BLE001 - whatever a test asked for
             return ProbeResult(False, str(error))
-        healthy = self.answers.get(host, 200) == 200 and self._edge.routed(host, protocol)
+        healthy = self.answers.get(host, 200) == 200 and self._edge.routed(host, protocol, edge_port)
         return ProbeResult(healthy, "greets" if healthy else "the connection is closed without a greeting")

@@ -416,7 +416,8 @@ class Directory(Protocol):
 class EdgeRoute:
     """One public name that leads to a machine: TLS to TLS, the machine's certificate is checked for `upstream_name`.
 
-    `protocol` is "https" or one of placo.domain.protocols.STREAMS; one name may have several of them at one machine.
+    `protocol` is "https" or one of placo.domain.protocols.STREAMS; one name may have several of them at one machine. Of "ssh",
+    which is passed on as it comes, `edge_port` is the port at which the edge takes it for this platform and no other.
     """
 
     host: str
@@ -424,6 +425,7 @@ class EdgeRoute:
     port: int
     upstream_name: str
     protocol: str = "https"
+    edge_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -492,8 +494,11 @@ class Prober(Protocol):
     def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
         """Ask through the edge, as a user would, checking the certificate."""
 
-    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
-        """Whether a server greets in a protocol other than HTTPS, through the edge, checking the certificate."""
+    def greeting(
+        self, host: str, protocol: str, timeout_s: float, edge_port: int | None = None
+    ) -> ProbeResult:
+        """Whether a server greets in a protocol other than HTTPS, through the edge, checking the certificate; in ssh, which has
+        none, at `edge_port`."""
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

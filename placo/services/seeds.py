@@ -9,11 +9,14 @@ from placo import wiring
 from placo.domain.catalogue import OptionValue
 from placo.domain.plan import Plan, PlannedMachine
 from placo.drivers.archive import Identity, render_archive
+from placo.drivers.ports import SshKey
 from placo.drivers.seed import build_seed
-from placo.drivers.ssh import new_host_key
+from placo.drivers.ssh import fingerprint, host_key
 
 DIRECTORY_PURPOSE = "directory"
 """What the derived secret of a machine's directory account is for."""
+HOST_KEY_PURPOSE = "ssh-host-key"
+"""What the secret is for of which a machine's SSH host key is made: it stays the same whatever becomes of the machine's disks."""
 TLS_DIR = "/etc/placo/tls"
 ENTROPY_BYTES = 64
 """What the kernel's generator takes in; it works with 256 bits."""
@@ -77,10 +80,19 @@ def _options(plan: Plan) -> dict[str, dict[str, OptionValue]]:
     }
 
 
+def _host_key(machine: PlannedMachine) -> SshKey:
+    return host_key(wiring.machine_secret(machine.uuid, HOST_KEY_PURPOSE), machine.fqdn)
+
+
+def known_by(machine: PlannedMachine) -> str:
+    """The fingerprint of a machine's SSH host key."""
+    return fingerprint(_host_key(machine).public)
+
+
 def archive(plan: Plan, machine: PlannedMachine) -> bytes:
-    """The settings archive of a machine, with new keys and random bytes each time it is made."""
+    """The settings archive of a machine, with a new key of TLS and random bytes each time it is made."""
     authority = wiring.authority()
-    pair, host_key = authority.issue([machine.fqdn]), new_host_key(machine.fqdn)
+    pair, server = authority.issue([machine.fqdn]), _host_key(machine)
     return render_archive(
         wiring.catalogue(),
         machine.name,
@@ -89,8 +101,8 @@ def archive(plan: Plan, machine: PlannedMachine) -> bytes:
             tls_key=pair.key,
             tls_certificate=pair.certificate,
             ca=authority.root(),
-            ssh_host_key=host_key.private,
-            ssh_host_key_public=host_key.public,
+            ssh_host_key=server.private,
+            ssh_host_key_public=server.public,
             entropy=secrets.token_bytes(ENTROPY_BYTES),
         ),
     )

@@ -183,7 +183,12 @@ def _edge_up(work: Work) -> Answer:
     plan = work.plan
     routes = {
         (e.host, e.protocol): EdgeRoute(
-            e.host, plan.machine(e.machine).address, e.port, plan.machine(e.machine).fqdn, e.protocol
+            e.host,
+            plan.machine(e.machine).address,
+            e.port,
+            plan.machine(e.machine).fqdn,
+            e.protocol,
+            e.edge_port,
         )
         for e in plan.endpoints
         if e.protocol != SMTP
@@ -204,7 +209,7 @@ def _healthy(work: Work) -> Answer:
     probe = wiring.catalogue().machines[m.name].probe
     end = time.monotonic() + (HEALTH_PATIENCE_S if work.row.way == Machine.WARM else 0)
     while True:
-        result = probing.ask(probe, work.plan.slug, 10)
+        result = probing.ask(probe, work.plan, 10)
         if result.healthy:
             work.note("answering", result.answer)
             _note_duration(work)

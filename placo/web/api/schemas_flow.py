@@ -16,6 +16,7 @@ from placo.platforms.models import Machine, Membership, Platform, Request, Run, 
 from placo.services import planning, renewal, waiting
 from placo.services.change_views import ChangeView, change_view
 from placo.services.planning import Offer
+from placo.services.selectors import addresses_of
 from placo.web.api.schemas import DifferenceOut, In, Out, say
 from placo.web.api.schemas_changes import ChangesOut, OfferOut, changes_out, differences_out, offer_out
 
@@ -166,6 +167,12 @@ class EndpointOut(Out):
     title: str
     protocol: str
     url: str
+    command: str | None = Field(
+        None,
+        description="What is typed to get there, where that is no browser's work.",
+        examples=["ssh -p 22000 mdupont@alpha-gateway.example.org"],
+    )
+    fingerprint: str | None = Field(None, description="By what the server of an address of ssh is known.")
 
 
 class PlatformOut(Out):
@@ -240,9 +247,14 @@ def platform_out(platform: Platform, user: User, *, managed: bool) -> PlatformOu
         ],
         endpoints=[
             EndpointOut(
-                service=e.service, title=say(Text(e.title_en, e.title_fr)), protocol=e.protocol, url=e.url
+                service=e.service,
+                title=say(address.title),
+                protocol=e.protocol,
+                url=e.url,
+                command=told if (told := address.told(user.username)) != e.url else None,
+                fingerprint=address.fingerprint or None,
             )
-            for e in plan.endpoints
+            for e, address in zip(plan.endpoints, addresses_of(plan), strict=True)
         ],
     )
 
