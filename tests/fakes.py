@@ -152,5 +152,5 @@ class _Answers(dict[str, int]):
         label = host.partition(".")[0]
         for machine in wiring.catalogue().machines.values():
             if label.endswith(machine.probe.host.removeprefix("{slug}")):
-                return machine.probe.expect_status[0]
+                return next(iter(machine.probe.expect_status), default)
         return default
