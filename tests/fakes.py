@@ -166,5 +166,5 @@ class _Answers(dict[str, int]):
         label = host.partition(".")[0]
         for machine in wiring.catalogue().machines.values():
             if label.endswith(machine.probe.host.removeprefix("{slug}")):
-                return next(iter(machine.probe.expect_status), 200)
+                return next(iter(machine.probe.expect_status), default)
         return default

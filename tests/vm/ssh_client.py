@@ -59,7 +59,7 @@ class Client:
     def command(self, url: str, *words: str, user: str = "", password: bool = False) -> list[str]:
         """The command line: options first, then what is to be done there."""
         where = urlsplit(url)
-        way = ("password", "publickey") if password else ("publickey", "password")
+        way, other = ("password", "Pubkey") if password else ("publickey", "Password")
         options = [
             *("-F", "none", "-i", str(self.key), "-o", f"UserKnownHostsFile={self.known}"),
             *(
@@ -70,7 +70,7 @@ class Client:
                 "-o",
                 f"ConnectTimeout={CONNECT_S}",
             ),
-            *("-o", f"PreferredAuthentications={way[0]}", "-o", f"{way[1].capitalize()}Authentication=no"),
+            *("-o", f"PreferredAuthentications={way}", "-o", f"{other}Authentication=no"),
             *("-o", "NumberOfPasswordPrompts=1", "-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=ERROR"),
             *self.more,
         ]
