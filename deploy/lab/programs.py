@@ -61,6 +61,11 @@ def slapd_binds(lab: Lab) -> Binds:
     return (lab.root / "directory", "/var/lib/ldap"), (lab.run / "slapd", "/run")
 
 
+def gateway_binds(lab: Lab) -> Binds:
+    """The same for the mail gateway's Postfix."""
+    return ((lab.gateway, "/var/lib/postfix"),)
+
+
 def private_command(binds: Binds, user: str | None, command: Sequence[object]) -> list[str]:
     """`command` in a mount namespace with `binds` (folder, where it is seen), as a system user or as root."""
     mounts = "; ".join(f"mount --bind {shlex.quote(str(source))} {target}" for source, target in binds)
@@ -72,7 +77,7 @@ def private_command(binds: Binds, user: str | None, command: Sequence[object]) -
 
 def all_of(lab: Lab, state: State, without: Sequence[str]) -> list[Program]:
     """The programs of this start, in starting order."""
-    programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _front(lab)]
+    programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _gateway(lab), _front(lab)]
     programs += [_host(state, host) for host in lab.hosts]
     programs += [_web(lab), _celery(lab, "worker", 60), _celery(lab, "beat", 61), _watch(lab)]
     return [program for program in programs if program.part not in without]
@@ -164,6 +169,15 @@ def _edge(lab: Lab) -> Program:
     command = in_portal(lab, _nginx(lab, lab.edge / "nginx.conf", "edge"))
     why = "nginx in front of all platforms."
     return Program("edge", "infra", _script(lab, "edge", why, command, sockets=lab.edge_sockets), 20)
+
+
+def _gateway(lab: Lab) -> Program:
+    config = "/var/lib/postfix/etc"
+    # -d: the program stays in the process group that supervisord gave it, as the other programs do.
+    start = f"postfix -c {config} check; exec /usr/lib/postfix/sbin/master -c {config} -d"
+    command = in_portal(lab, private_command(gateway_binds(lab), None, ["sh", "-euc", start]))
+    why = "Postfix: takes mail for all platforms, and theirs out."
+    return Program("gateway", "infra", _script(lab, "gateway", why, command), 20)
 
 
 def _front(lab: Lab) -> Program:
