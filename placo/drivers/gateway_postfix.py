@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from placo.drivers.checks import dns_label, mail_domains, platform_uuid
-from placo.drivers.ports import DriverError, GatewayStatus, MailDomain, Rejected
+from placo.drivers.ports import DriverError, MailDomain, Rejected
 
 _ENDING = ".platform"
 _POSTMAP = "/usr/sbin/postmap"
@@ -39,8 +39,18 @@ class PostfixGateway:
         self._queue = queue
         self._where = (address, port)
 
-    def status(self) -> GatewayStatus:
-        return GatewayStatus(self._answers(), self._queued())
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(self._where, timeout=_ANSWER_TIMEOUT_S) as connection:
+                return connection.recv(64).startswith(b"220")
+        except OSError:
+            return False
+
+    def queued(self) -> int | None:
+        """Some of the folders are split into folders by the first digit of the mail's id."""
+        if not os.access(self._queue / QUEUES[-1], os.R_OK | os.X_OK):
+            return None
+        return sum(len(files) for name in QUEUES for _, _, files in os.walk(self._queue / name))
 
     def ensure_domains(self, slug: str, uuid: str, domains: Iterable[MailDomain]) -> None:
         checked = mail_domains(slug, domains)
@@ -114,19 +124,6 @@ class PostfixGateway:
             raise DriverError(f"postmap ended with {done.returncode}: {done.stderr.strip()}")
         fresh.with_name(f".{name}.db").rename(self._tables / f"{name}.db")
         fresh.unlink()
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection(self._where, timeout=_ANSWER_TIMEOUT_S) as connection:
-                return connection.recv(64).startswith(b"220")
-        except OSError:
-            return False
-
-    def _queued(self) -> int | None:
-        """Some of the folders are split into folders by the first digit of the mail's id."""
-        if not os.access(self._queue / QUEUES[-1], os.R_OK | os.X_OK):
-            return None
-        return sum(len(files) for name in QUEUES for _, _, files in os.walk(self._queue / name))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -454,19 +454,15 @@ class MailDomain:
     upstream_name: str
 
 
-@dataclass(frozen=True)
-class GatewayStatus:
-    """How the mail gateway is. `queued`: mails that wait to go on, None when this process may not look."""
-
-    answering: bool
-    queued: int | None
-
-
 class MailGateway(Protocol):
     """The mail exchanger of all platforms' domains, and the only way out for their mail. Knows a platform's domains and nothing
     else of it: which addresses there are is asked of the machine."""
 
-    def status(self) -> GatewayStatus: ...
+    def answers(self) -> bool:
+        """Whether it greets. Takes a few seconds at most."""
+
+    def queued(self) -> int | None:
+        """How many mails wait to go on; None when this process may not look. Asks nobody."""
 
     def ensure_domains(self, slug: str, uuid: str, domains: Iterable[MailDomain]) -> None:
         """Exactly these; none is as good as removing them. Rejected for a domain or a slug that another platform has."""

@@ -32,7 +32,7 @@ from tests.lab.world import (
 )
 
 UP = ("--without", "app")
-SUPERVISED = ["postgres", "redis", "directory", "edge", "front", "h1", "h2"]
+SUPERVISED = ["postgres", "redis", "directory", "edge", "gateway", "front", "h1", "h2"]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,8 @@ def _answers(lab: Lab, name: str) -> bool:
             )
         case "edge":
             return "No such address" in _curl(f"https://nobody.placo.localhost:{state.edge_port}/", lab)
+        case "gateway":
+            return gateway.is_answering(lab)
         case "front":
             return services.front_answers(state)
         case _:
