@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lab import identity, network, services, site
+from deploy.lab import gateway, identity, network, services, site
 from deploy.lab.layout import BASE, DIRECTORY_ADDRESS, DIRECTORY_HOST, REPOSITORY, Lab
 from deploy.lab.shell import wait_until
 from deploy.lab.state import load
