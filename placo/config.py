@@ -81,7 +81,6 @@ class Gateway:
 
     host: str
     address: str
-    config_dir: Path
     tables_dir: Path
     queue_dir: Path
     port: Annotated[int, Field(ge=1, le=65535)] = 25

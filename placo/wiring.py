@@ -74,9 +74,7 @@ def gateway() -> ports.MailGateway | None:
     c = site().gateway
     if c is None:
         return None
-    return PostfixGateway(
-        tables=c.tables_dir, config=c.config_dir, queue=c.queue_dir, address=c.address, port=c.port
-    )
+    return PostfixGateway(tables=c.tables_dir, queue=c.queue_dir, address=c.address, port=c.port)
 
 
 @cache

@@ -1,24 +1,28 @@
 """Who may send what to whom by the mail gateway: asked by its Postfix before every recipient (SMTPD_POLICY_README).
 
-Run by Postfix's spawn(8) as nobody, with Debian's own Python: `policy.py CLIENTS POOL [relay]`. CLIENTS is the file that the portal
-writes (address of a machine -> the domains that it may send as), POOL the addresses of all platforms' machines; `relay` says
-that mail leaves the site by a relay host.
+Run by Postfix's spawn(8) as nobody, with Debian's own Python: `policy.py TABLE POOL [relay]`. TABLE is the SQLite file that the
+portal writes (placo/drivers/gateway_postfix.py), POOL the addresses of all platforms' machines; `relay` says that mail leaves the site by
+a relay host.
 """
 
-import json
+import sqlite3
 import sys
+from contextlib import closing
 from ipaddress import IPv4Network, ip_address
 
 UNKNOWN_MACHINE = "550 5.7.1 No mail is taken from this machine"
 FOREIGN_SENDER = "553 5.7.1 A platform sends as its own domain alone"
 FORGED_SENDER = "553 5.7.1 Mail of this domain comes from its platform alone"
 NO_WAY_OUT = "550 5.7.1 Mail does not leave this site: it has no relay host"
-KNOWN_THERE = "reject_unverified_recipient"
-NO_OPINION = "DUNNO"
+KNOWN_THERE = "reject_unverified_recipient, permit"
+NOT_OURS = "554 5.7.1 Relay access denied"
 
 
 def decide(request, clients, pool, relay):
-    """The action of access(5) for a request (attribute -> value); what nobody decides is refused by `reject_unauth_destination`."""
+    """The action of access(5) for a request (attribute -> value).
+
+    `clients`: address of a machine -> the domains that it may send as.
+    """
     client = ip_address(request["client_address"])
     sender, recipient = (_domain(request.get(name, "")) for name in ("sender", "recipient"))
     platforms = {domain for domains in clients.values() for domain in domains}
@@ -34,14 +38,23 @@ def decide(request, clients, pool, relay):
         return KNOWN_THERE
     if inside:
         return "OK" if relay else NO_WAY_OUT
-    return NO_OPINION
+    return NOT_OURS
 
 
 def _domain(address):
     return address.rpartition("@")[2].lower()
 
 
-def main(clients_file, pool, relay=""):
+def _clients(table):
+    """Asked anew each time: platforms come and go."""
+    with closing(sqlite3.connect(f"file:{table}?mode=ro", uri=True, timeout=5)) as opened:
+        found = {}
+        for address, domain in opened.execute("SELECT address, domain FROM domains"):
+            found.setdefault(address, []).append(domain)
+        return found
+
+
+def main(table, pool, relay=""):
     """Answer requests, name=value a line with an empty line behind each, until Postfix closes the connection."""
     network = IPv4Network(pool)
     request = {}
@@ -50,9 +63,7 @@ def main(clients_file, pool, relay=""):
         if name:
             request[name] = value
             continue
-        with open(clients_file, encoding="utf-8") as file:  # anew: platforms come and go
-            clients = json.load(file)
-        sys.stdout.write(f"action={decide(request, clients, network, relay == 'relay')}\n\n")
+        sys.stdout.write(f"action={decide(request, _clients(table), network, relay == 'relay')}\n\n")
         sys.stdout.flush()
         request = {}
 

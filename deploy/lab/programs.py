@@ -26,6 +26,7 @@ from deploy.lab.shell import LabError, render, write
 from deploy.lab.state import State
 
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
+GATEWAY_HOME = "/var/lib/postfix"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: What `--without` can leave out.
 PARTS = ("app", "hosts")
@@ -63,7 +64,7 @@ def slapd_binds(lab: Lab) -> Binds:
 
 def gateway_binds(lab: Lab) -> Binds:
     """The same for the mail gateway's Postfix."""
-    return ((lab.gateway, "/var/lib/postfix"),)
+    return ((lab.gateway, GATEWAY_HOME),)
 
 
 def private_command(binds: Binds, user: str | None, command: Sequence[object]) -> list[str]:
@@ -172,12 +173,14 @@ def _edge(lab: Lab) -> Program:
 
 
 def _gateway(lab: Lab) -> Program:
-    config = "/var/lib/postfix/etc"
-    # -d: the program stays in the process group that supervisord gave it, as the other programs do.
-    start = f"postfix -c {config} check; exec /usr/lib/postfix/sbin/master -c {config} -d"
-    command = in_portal(lab, private_command(gateway_binds(lab), None, ["sh", "-euc", start]))
+    command = in_portal(lab, private_command(gateway_binds(lab), None, postfix(f"{GATEWAY_HOME}/etc")))
     why = "Postfix: takes mail for all platforms, and theirs out."
     return Program("gateway", "infra", _script(lab, "gateway", why, command), 20)
+
+
+def postfix(config: object) -> list[str]:
+    """The command that runs Postfix in the foreground. -d: it stays in the process group that it was started in."""
+    return ["sh", "-euc", f"postfix -c {config} check; exec /usr/lib/postfix/sbin/master -c {config} -d"]
 
 
 def _front(lab: Lab) -> Program:

@@ -163,7 +163,7 @@ class Site:
             "gateway": {
                 "host": GATEWAY_HOST,
                 "address": "127.0.0.1",
-                **dict.fromkeys(("config_dir", "tables_dir", "queue_dir"), nowhere),
+                **dict.fromkeys(("tables_dir", "queue_dir"), nowhere),
             },
             "ca": {"certificate_file": nowhere, "key_file": nowhere},
             "network": {"pool": "10.64.0.0/12", "prefix": 28, "dns_domain": DNS_DOMAIN},
