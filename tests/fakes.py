@@ -157,6 +157,6 @@ class _Answers(dict[str, int]):
             return super().get(host, default)
         label = host.partition(".")[0]
         for machine in wiring.catalogue().machines.values():
-            if label.endswith(machine.probe.host.removeprefix("{slug}")):
+            if machine.probe.expect_status and label.endswith(machine.probe.host.removeprefix("{slug}")):
                 return machine.probe.expect_status[0]
         return default
