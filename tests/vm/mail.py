@@ -142,6 +142,7 @@ def from_outside(lab: Lab, client: str = PORTAL_ADDRESS) -> Iterator[smtplib.SMT
     """Another site's mail server, with its STARTTLS."""
     with _FromOutside(lab, client) as smtp:
         smtp.starttls(context=ssl._create_unverified_context())  # noqa: S323 - as mail servers do among each other
+        smtp.ehlo()
         yield smtp
 
 
