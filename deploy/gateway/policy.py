@@ -5,8 +5,11 @@ portal writes (placo/drivers/gateway_postfix.py), POOL the addresses of all plat
 a relay host.
 """
 
+from __future__ import annotations
+
 import sqlite3
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from ipaddress import IPv4Network, ip_address
 
@@ -18,7 +21,9 @@ KNOWN_THERE = "reject_unverified_recipient, permit"
 NOT_OURS = "554 5.7.1 Relay access denied"
 
 
-def decide(request, clients, pool, relay):
+def decide(
+    request: Mapping[str, str], clients: Mapping[str, Sequence[str]], pool: IPv4Network, relay: bool
+) -> str:
     """The action of access(5) for a request (attribute -> value).
 
     `clients`: address of a machine -> the domains that it may send as.
@@ -41,23 +46,23 @@ def decide(request, clients, pool, relay):
     return NOT_OURS
 
 
-def _domain(address):
+def _domain(address: str) -> str:
     return address.rpartition("@")[2].lower()
 
 
-def _clients(table):
+def _clients(table: str) -> dict[str, list[str]]:
     """Asked anew each time: platforms come and go."""
     with closing(sqlite3.connect(f"file:{table}?mode=ro", uri=True, timeout=5)) as opened:
-        found = {}
+        found: dict[str, list[str]] = {}
         for address, domain in opened.execute("SELECT address, domain FROM domains"):
             found.setdefault(address, []).append(domain)
         return found
 
 
-def main(table, pool, relay=""):
+def main(table: str, pool: str, relay: str = "") -> None:
     """Answer requests, name=value a line with an empty line behind each, until Postfix closes the connection."""
     network = IPv4Network(pool)
-    request = {}
+    request: dict[str, str] = {}
     for line in sys.stdin:
         name, _, value = line.rstrip("\n").partition("=")
         if name:

@@ -11,7 +11,17 @@ from collections.abc import Mapping
 
 GROUPS = frozenset({"members", "owners"})
 RESERVED = GROUPS | {
-    *("abuse", "double-bounce", "hostmaster", "mailer-daemon", "nobody", "noreply", "postmaster", "root", "webmaster"),
+    *(
+        "abuse",
+        "double-bounce",
+        "hostmaster",
+        "mailer-daemon",
+        "nobody",
+        "noreply",
+        "postmaster",
+        "root",
+        "webmaster",
+    ),
 }
 """Names that have a meaning already, here or wherever mail is spoken (RFC 2142)."""
 NAMES_MAX = TARGETS_MAX = 50

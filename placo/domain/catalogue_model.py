@@ -65,7 +65,8 @@ def _alias_problem(error: aliases.AliasError) -> Text:
     what = error.subject
     return {
         "syntax": Text(
-            f"“{what}” is not of the form name=person,person.", f"« {what} » n'est pas de la forme nom=personne,personne."
+            f"“{what}” is not of the form name=person,person.",
+            f"« {what} » n'est pas de la forme nom=personne,personne.",
         ),
         "name": Text(
             f"“{what}” cannot stand before the @: a to z, digits, and single . _ - between them, 64 characters at most.",

@@ -139,7 +139,9 @@ class FakeGateway:
         with self._shelf.locked():
             holder = self._shelf.get("mail", slug)
             if checked and holder is not None and holder["uuid"] != uuid:
-                raise Rejected(f"the mail gateway already knows {slug!r} as another platform ({holder['uuid']})")
+                raise Rejected(
+                    f"the mail gateway already knows {slug!r} as another platform ({holder['uuid']})"
+                )
             others = {d["domain"] for p in self._shelf.all("mail") if p["slug"] != slug for d in p["domains"]}
             for domain in checked:
                 if domain.domain in others:

@@ -60,7 +60,9 @@ class PostfixGateway:
             rows = set(table.execute("SELECT * FROM domains WHERE slug = ?", (slug,)))
             others = {row[5] for row in rows} - {uuid}
             if others and wanted:
-                raise Rejected(f"the mail gateway already knows {slug!r} as another platform ({others.pop()})")
+                raise Rejected(
+                    f"the mail gateway already knows {slug!r} as another platform ({others.pop()})"
+                )
             own = {row for row in rows if row[5] == uuid}
             table.executemany("DELETE FROM domains WHERE domain = ?", [(row[0],) for row in own - wanted])
             try:

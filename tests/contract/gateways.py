@@ -156,11 +156,15 @@ class PostfixOutside:
         return not said
 
     def refusal(
-        self, to: str, sender: str = f"somebody@{OUTSIDE}", client: str = FOREIGNER, text: str = "Subject: x\n\ny\n"
+        self,
+        to: str,
+        sender: str = f"somebody@{OUTSIDE}",
+        client: str = FOREIGNER,
+        text: str = "Subject: x\n\ny\n",
     ) -> str:
         """What the gateway has against a mail; "" when it takes it."""
         with smtplib.SMTP("127.0.0.1", self.port, timeout=PATIENCE_S, source_address=(client, 0)) as smtp:
-            smtp.starttls(context=ssl._create_unverified_context())  # noqa: S323 - what it takes is looked at, not who it is
+            smtp.starttls(context=ssl._create_unverified_context())
             try:
                 smtp.sendmail(sender, [to], text)
             except smtplib.SMTPRecipientsRefused as error:

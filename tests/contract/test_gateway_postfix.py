@@ -70,7 +70,9 @@ def test_mail_from_outside_and_from_another_platform_arrives(two: PostfixOutside
         ("ada", SOMEBODY, FOREIGNER, "5"),
     ],
 )
-def test_what_is_refused_at_the_door(two: PostfixOutside, to: str, sender: str, client: str, why: str) -> None:
+def test_what_is_refused_at_the_door(
+    two: PostfixOutside, to: str, sender: str, client: str, why: str
+) -> None:
     assert two.refusal(to, sender, client).startswith(why)
     assert two.a.taken == two.b.taken == []
 
@@ -95,7 +97,9 @@ def test_a_machine_that_is_down_gets_its_mail_when_it_is_back(two: PostfixOutsid
         assert two.gateway.queued() == 1
     two.a.start()
     wait_for(
-        lambda: any("while you were away" in mail for mail in two.a.taken), "the mail to arrive", 3 * PATIENCE_S
+        lambda: any("while you were away" in mail for mail in two.a.taken),
+        "the mail to arrive",
+        3 * PATIENCE_S,
     )
 
 

@@ -31,16 +31,16 @@ def test_mail_goes_to_the_platforms_machine_until_it_is_retired(
     assert world.gateway.routed() == {DOMAIN: MailDomain(DOMAIN, machine.address, 25, machine.fqdn)}
     site = world.edge.site("alpha")
     assert site is not None and {route.protocol for route in site.routes} == {"https", "imaps", "submissions"}
-    assert ("mail domain", "edge", "alpha") in {(f.kind, f.where, f.name) for f in audit.audit_platform(alpha)}
+    assert ("mail domain", "edge", "alpha") in {
+        (f.kind, f.where, f.name) for f in audit.audit_platform(alpha)
+    }
     run = platforms.retire_platform(acting_user=emmy, slug="alpha", confirm="alpha")
     assert world.finish(run.pk).state == "done"
     alpha.refresh_from_db()
     assert world.gateway.routed() == {} and audit.audit_platform(alpha) == []
 
 
-def test_a_platform_gets_mail_and_gives_it_up(
-    world: World, optics: Project, emmy: User, admin: User
-) -> None:
+def test_a_platform_gets_mail_and_gives_it_up(world: World, optics: Project, emmy: User, admin: User) -> None:
     ready_platform(world, emmy, admin, services=["web"])
 
     def change(*services: str) -> Run:
@@ -134,7 +134,9 @@ def test_the_machine_is_told_the_addresses(world: World, optics: Project, emmy: 
     plan = submit(emmy, services=["webmail"], options=options).plan
     context = seeds.context(plan, plan.machine("mail"))
     key = b"x"
-    archive = render_archive(wiring.catalogue(), "mail", context, Identity(key, key, key, key, key, key)).decode()
+    archive = render_archive(
+        wiring.catalogue(), "mail", context, Identity(key, key, key, key, key, key)
+    ).decode()
     assert f"contact@{DOMAIN} emmy@{DOMAIN} ada@{DOMAIN}\n" in archive
     assert f"seminar@{DOMAIN} members@{DOMAIN}\n" in archive
     assert f"postmaster@{DOMAIN} owners@{DOMAIN}\n" in archive

@@ -56,7 +56,9 @@ class _Submission(smtplib.SMTP_SSL):
 
 
 @contextlib.contextmanager
-def mailbox(lab: Lab, name: str, account: Account, password: str | None = None) -> Iterator[imaplib.IMAP4_SSL]:
+def mailbox(
+    lab: Lab, name: str, account: Account, password: str | None = None
+) -> Iterator[imaplib.IMAP4_SSL]:
     """Somebody's mailbox at the server `name`; imaplib's error when they are not let in."""
     with port_of(lab, "imaps") as port:
         client = _Imap(name, port, _trusting(lab))
@@ -141,7 +143,7 @@ class _FromOutside(smtplib.SMTP):
 def from_outside(lab: Lab, client: str = PORTAL_ADDRESS) -> Iterator[smtplib.SMTP]:
     """Another site's mail server, with its STARTTLS."""
     with _FromOutside(lab, client) as smtp:
-        smtp.starttls(context=ssl._create_unverified_context())  # noqa: S323 - as mail servers do among each other
+        smtp.starttls(context=ssl._create_unverified_context())
         smtp.ehlo()
         yield smtp
 
@@ -161,7 +163,9 @@ def check_signature(mail: bytes, key: rsa.RSAPublicKey) -> dict[str, str]:
     """The tags of the mail's signature; raises InvalidSignature or AssertionError for one that is not right."""
     head, _, body = mail.partition(b"\r\n\r\n")
     lines = re.sub(rb"\r\n(?=[ \t])", b"\x00", head).split(b"\r\n")
-    fields = [(n.strip().lower(), v.replace(b"\x00", b"\r\n")) for n, _, v in (x.partition(b":") for x in lines)]
+    fields = [
+        (n.strip().lower(), v.replace(b"\x00", b"\r\n")) for n, _, v in (x.partition(b":") for x in lines)
+    ]
     signature = next(value for name, value in fields if name == b"dkim-signature")
     tags = {
         name.strip(): re.sub(r"\s", "", value)

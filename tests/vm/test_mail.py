@@ -113,7 +113,9 @@ def test_who_is_no_member_gets_in_nowhere(lab: Lab, ceres: Made, member: Account
             pass
 
 
-def test_who_is_removed_is_put_out_and_refused(lab: Lab, vesta: Made, member: Account, owner: Account) -> None:
+def test_who_is_removed_is_put_out_and_refused(
+    lab: Lab, vesta: Made, member: Account, owner: Account
+) -> None:
     server, address = name_of(vesta), f"{member.uid}@{domain_of(vesta)}"
     with mailbox(lab, server, member) as client, submission(lab, server, member) as sending:
         client.select("INBOX")
@@ -144,7 +146,9 @@ def test_groups_and_addresses_that_owners_chose(
     for account in (owner, member):
         arrives(lab, name_of(vesta), account, "to-all")
     with submission(lab, name_of(ceres), owner) as client:
-        said = refusal(client, f"{owner.uid}@{domain_of(ceres)}", f"postmaster@{domain_of(vesta)}", "to-owners")
+        said = refusal(
+            client, f"{owner.uid}@{domain_of(ceres)}", f"postmaster@{domain_of(vesta)}", "to-owners"
+        )
         assert said == ""
     arrives(lab, name_of(vesta), owner, "to-owners")
     with from_outside(lab) as outside:
@@ -160,7 +164,13 @@ def test_nobody_sends_in_somebody_elses_name(
 ) -> None:
     at_vesta = domain_of(vesta)
     with submission(lab, name_of(vesta), member) as client:
-        for sender in (f"{owner.uid}@{at_vesta}", f"contact@{at_vesta}", f"{member.uid}@{domain_of(ceres)}", STRANGER, ""):
+        for sender in (
+            f"{owner.uid}@{at_vesta}",
+            f"contact@{at_vesta}",
+            f"{member.uid}@{domain_of(ceres)}",
+            STRANGER,
+            "",
+        ):
             assert refusal(client, sender, f"{owner.uid}@{at_vesta}").startswith("553"), sender
             client.rset()
     with from_outside(lab) as outside:
@@ -220,5 +230,3 @@ def test_a_platform_that_stood_still_gets_its_mail(
     run = vesta.owner("POST", f"/platforms/{VESTA}/actions/start")
     vesta.owner.wait_for_run(run["run_id"])
     arrives(lab, name_of(vesta), member, "meanwhile", 3 * PATIENCE_S)
-
-

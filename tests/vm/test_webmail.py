@@ -65,7 +65,9 @@ def test_members_write_to_each_other_in_the_browser(lab: Lab, pallas: Made, brow
 
     reader = logged_in(browser, pallas, owner)
     reader.locator("#messagelist").get_by_text("by-browser").first.dblclick()
-    expect(reader.locator("#messagebody")).to_contain_text("Lemma 3 is true after all: voilà.", timeout=SLOW_MS)
+    expect(reader.locator("#messagebody")).to_contain_text(
+        "Lemma 3 is true after all: voilà.", timeout=SLOW_MS
+    )
     with mailbox(lab, name_of(pallas), member) as client:
         client.select("Sent")
         assert client.search(None, "SUBJECT", "by-browser")[1][0], "a copy is kept"

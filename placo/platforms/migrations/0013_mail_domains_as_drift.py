@@ -4,15 +4,26 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('platforms', '0010_outages_and_lost_hosts'),
+        ("platforms", "0010_outages_and_lost_hosts"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='drift',
-            name='what',
-            field=models.CharField(choices=[('domain', 'machine'), ('volume', 'volume'), ('network', 'network'), ('directory', 'directory subtree'), ('edge', 'public addresses'), ('certificate', 'certificate'), ('mail', 'mail domains'), ('host', 'host')], max_length=12),
+            model_name="drift",
+            name="what",
+            field=models.CharField(
+                choices=[
+                    ("domain", "machine"),
+                    ("volume", "volume"),
+                    ("network", "network"),
+                    ("directory", "directory subtree"),
+                    ("edge", "public addresses"),
+                    ("certificate", "certificate"),
+                    ("mail", "mail domains"),
+                    ("host", "host"),
+                ],
+                max_length=12,
+            ),
         ),
     ]

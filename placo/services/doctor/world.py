@@ -153,7 +153,9 @@ def look_at_gateway() -> Iterator[Result]:
         yield Result(
             "mail gateway",
             Level.FAILURE,
-            _("Postfix does not greet: no mail reaches a platform, none leaves one. Senders keep it and try again."),
+            _(
+                "Postfix does not greet: no mail reaches a platform, none leaves one. Senders keep it and try again."
+            ),
             _("Start it and read its log; check [gateway] in %(file)s.") % {"file": site_file()},
         )
     elif queued is None:
@@ -171,7 +173,9 @@ def look_at_gateway() -> Iterator[Result]:
             "mail gateway",
             Level.WARNING if many else Level.OK,
             text,
-            _("postqueue -p says for whom and why: platforms that are stopped, or somebody who sends too much.")
+            _(
+                "postqueue -p says for whom and why: platforms that are stopped, or somebody who sends too much."
+            )
             if many
             else "",
         )
