@@ -18,6 +18,7 @@ from placo.drivers.certificates import SiteCertificateAuthority
 from placo.drivers.doorman import EdgeDoorman
 from placo.drivers.doors import Doorman
 from placo.drivers.edge_nginx import NginxEdge
+from placo.drivers.gateway_postfix import PostfixGateway
 from placo.drivers.images import ImageCache
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.openldap import OpenLdapDirectory, is_unavailable
@@ -68,6 +69,15 @@ def edge() -> ports.Edge:
         address=c.address,
         includes=c.includes,
     )
+
+
+@cache
+def gateway() -> ports.MailGateway | None:
+    """The site's mail gateway, if it has one."""
+    c = site().gateway
+    if c is None:
+        return None
+    return PostfixGateway(tables=c.tables_dir, queue=c.queue_dir, address=c.address, port=c.port)
 
 
 @cache

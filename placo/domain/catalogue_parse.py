@@ -41,7 +41,9 @@ from placo.domain.catalogue_names import (
 from placo.domain.catalogue_reader import Table, open_table
 from placo.domain.protocols import HTTPS, PUBLIC, SMTP, SSH, STREAMS
 
-TEMPLATE_NAMES = frozenset({"platform", "machine", "network", "directory", "endpoints", "options", "tls"})
+TEMPLATE_NAMES = frozenset(
+    {"platform", "machine", "network", "directory", "gateway", "endpoints", "options", "tls"}
+)
 """What a file template may use (see placo.domain.archive)."""
 
 
@@ -107,7 +109,7 @@ def _is_pattern(pattern: object) -> bool:
 
 def _check_option(table: Table, option: Option, default: object) -> None:
     """Do the keys of an option go with its type, and does it take its own default?"""
-    bounded = option.type in (OptionType.INTEGER, OptionType.TEXT)
+    bounded = option.type in (OptionType.INTEGER, OptionType.TEXT, OptionType.ALIASES)
     if (option.type is OptionType.CHOICE) != bool(option.choices):
         remedy = "Give a list of choices to an option of type choice, and to no other."
         table.complain("choices", f"does not go with type {option.type.value}.", remedy)
