@@ -18,7 +18,7 @@ from placo.domain.catalogue import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-WEB, SVN = "services/web.toml", "services/svn.toml"
+WEB, SVN, GIT = "services/web.toml", "services/svn.toml", "services/git.toml"
 WWW = "machines/www/machine.toml"
 WIKI = "services/wiki.toml"
 CHAT, TALK = "services/chat.toml", "machines/chat/machine.toml"
@@ -104,40 +104,40 @@ SPOILT = [
         CHAT, 'protocol = "xmpps"', 'protocol = "imaps"', CHAT, "endpoints[1].host", id="protocol of no route"
     ),
     pytest.param(SVN, 'access = "members"', "", SVN, "endpoints[1].access", id="nobody says who may come in"),
-    pytest.param(SVN, '"members"', '"friends"', SVN, "endpoints[1].access", id="friends may come in"),
-    pytest.param(SVN, 'login = { by = "basic" }', "", SVN, "endpoints[1].login", id="no log-in"),
-    pytest.param(SVN, 'by = "basic"', 'by = "magic"', SVN, "endpoints[1].login.by", id="log-in by magic"),
-    pytest.param(SVN, 'by = "basic"', 'by = "imap"', SVN, "endpoints[1].login.by", id="mail on the web"),
+    pytest.param(GIT, '"members"', '"friends"', GIT, "endpoints[1].access", id="friends may come in"),
+    pytest.param(GIT, 'login = { by = "basic" }', "", GIT, "endpoints[1].login", id="no log-in"),
+    pytest.param(GIT, 'by = "basic"', 'by = "magic"', GIT, "endpoints[1].login.by", id="log-in by magic"),
+    pytest.param(GIT, 'by = "basic"', 'by = "imap"', GIT, "endpoints[1].login.by", id="mail on the web"),
     pytest.param(
         CHAT, 'by = "xmpp"', 'by = "basic"', CHAT, "endpoints[1].login.by", id="the web in the chat"
     ),
     pytest.param(
-        SVN, 'by = "basic"', 'by = "none"', SVN, "endpoints[1].login.by", id="members without log-in"
+        GIT, 'by = "basic"', 'by = "none"', GIT, "endpoints[1].login.by", id="members without log-in"
     ),
     pytest.param(
-        SVN, 'by = "basic"', 'by = "form"', SVN, "endpoints[1].login.user", id="form without fields"
+        GIT, 'by = "basic"', 'by = "form"', GIT, "endpoints[1].login.user", id="form without fields"
     ),
     pytest.param(
-        SVN,
+        GIT,
         'by = "basic"',
         'by = "basic", user = "u"',
-        SVN,
+        GIT,
         "endpoints[1].login.user",
         id="fields of no form",
     ),
     pytest.param(
-        SVN,
+        GIT,
         'by = "basic"',
         'by = "basic", refused = [200]',
-        SVN,
+        GIT,
         "endpoints[1].login.refused",
         id="200 refuses",
     ),
     pytest.param(
-        SVN,
+        GIT,
         'by = "basic"',
         'by = "basic", path = "/{x}"',
-        SVN,
+        GIT,
         "endpoints[1].login.path",
         id="log-in at no option",
     ),
@@ -421,8 +421,9 @@ def test_an_option_says_who_may_come_in(catalogue: Catalogue) -> None:
 
 
 def test_a_log_in_is_tried_where_the_catalogue_says(folder: Path) -> None:
-    edit(folder, SVN, 'by = "basic"', 'by = "basic", path = "/svn/{repository}/?by={slug}", refused = [404]')
-    [door] = load_catalogue(folder).services["svn"].endpoints
+    there = 'path = "/svn/{repository}/?by={slug}", refused = [404]'
+    edit(folder, SVN, 'by = "basic", path = "/"', f'by = "basic", {there}')
+    [door, _page] = load_catalogue(folder).services["svn"].endpoints
     assert door.login_path_for("alpha", {"repository": "thesis"}) == "/svn/thesis/?by=alpha"
     assert door.login.refused == (404,)
     [wiki] = load_catalogue(folder).services["wiki"].endpoints
