@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from placo import wiring
+from placo.domain.catalogue import OptionValue
 from placo.domain.plan import Plan, PlannedMachine
 from placo.drivers.archive import Identity, render_archive
 from placo.drivers.ports import SshKey
@@ -61,7 +62,7 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
             {"service": e.service, "url": e.url, "host": e.host, "path": e.path, "machine": e.machine}
             for e in plan.endpoints
         ],
-        "options": {service: dict(values) for service, values in plan.options.items()},
+        "options": _options(plan),
         "tls": {
             "key_file": f"{TLS_DIR}/key.pem",
             "certificate_file": f"{TLS_DIR}/certificate.pem",
@@ -77,6 +78,15 @@ def _host_key(machine: PlannedMachine) -> SshKey:
 def known_by(machine: PlannedMachine) -> str:
     """The fingerprint of a machine's SSH host key."""
     return fingerprint(_host_key(machine).public)
+
+
+def _options(plan: Plan) -> dict[str, dict[str, OptionValue]]:
+    """What was chosen, service -> option -> value; the default of what the catalogue did not ask yet when the plan was made."""
+    known = wiring.catalogue().services
+    defaults = {service: known[service].defaults() for service in plan.services if service in known}
+    return {
+        service: defaults.get(service, {}) | dict(plan.options.get(service, {})) for service in plan.services
+    }
 
 
 def archive(plan: Plan, machine: PlannedMachine) -> bytes:

@@ -390,9 +390,9 @@ def test_options_are_told_in_words(world: World, alpha: Platform, emmy: User, ad
     repository = wiring.catalogue().services["svn"].options[0].title
     request = ask(emmy, services=["web", "svn"], options={"svn": {"repository": "thesis"}})
     path = f"/requests/{request.pk}/"
-    assert f"{repository.en} (Subversion repository) – thesis" in text(desk.get(path))
+    assert f"{repository.en} (Subversion repositories) – thesis" in text(desk.get(path))
     french = desk.get(path, headers={"Accept-Language": "fr"})
-    assert f"{repository.fr} (Dépôt Subversion) – thesis" in text(french)
+    assert f"{repository.fr} (Dépôts Subversion) – thesis" in text(french)
     assert "thesis" not in text(desk.get("/requests/?kind=change")), "lists are brief"
     ready_platform(world, emmy, admin, slug="gamma", services=["svn"])
     request = changes.submit_change(

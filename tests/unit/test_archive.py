@@ -57,7 +57,7 @@ def context(**changes: Any) -> dict[str, Any]:
             "ca_file": f"{tls}/ca.pem",
         },
         "endpoints": [],
-        "options": {"web": {"php": True}, "svn": {"repository": "thesis"}},
+        "options": {"web": {"php": True, "owners_only": False}, "svn": {"repository": "thesis"}},
         "tls": {
             "key_file": f"{tls}/key.pem",
             "certificate_file": f"{tls}/certificate.pem",
@@ -122,7 +122,8 @@ def test_php_is_the_owners_choice(catalogue: Catalogue) -> None:
     denied = b"SetHandler default-handler\n    Require all denied"
     on = unpack(render_archive(catalogue, "www", context(), WHO))
     assert denied not in on[place][1] and b"fcgi:" in on["root/etc/apache2/placo.d/php.conf"][1]
-    off = unpack(render_archive(catalogue, "www", context(options={"web": {"php": False}}), WHO))
+    options = {"web": {"php": False, "owners_only": False}}
+    off = unpack(render_archive(catalogue, "www", context(options=options), WHO))
     assert denied in off[place][1]
 
 

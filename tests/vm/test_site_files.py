@@ -178,6 +178,6 @@ def test_owners_alone_if_they_chose_so(lab: Lab, strict: Made) -> None:
     strict.owner("PUT", f"/platforms/strict/members/{uid}")
     page = strict.url("web", "/members/")
     wait_for(lambda: lab.get(page, "member").status_code == 200, 30, "the member to be let in")
-    assert lab.request("PUT", f"{files}public/theory", "member", content=PAGE.encode()).status_code == 401
-    assert lab.get(files, "member").status_code == 401
+    assert lab.request("PUT", f"{files}public/theory", "member", content=PAGE.encode()).status_code == 403
+    assert lab.get(files, "member").status_code == 403
     assert lab.request("PUT", f"{files}public/theory", "owner", content=PAGE.encode()).status_code == 201
