@@ -60,7 +60,12 @@ class OptionType(StrEnum):
 CHOOSING = (OptionType.CHOICE, OptionType.SIZE)
 """The kinds of which one of a few values is chosen."""
 
-YES, NO = Text("yes", "oui"), Text("no", "non")
+
+def value_words(value: object) -> Text:
+    """The value of an option: yes or no, else as it is."""
+    if isinstance(value, bool):
+        return Text("yes", "oui") if value else Text("no", "non")
+    return Text(str(value), str(value))
 
 
 class OptionError(ValueError):
@@ -139,11 +144,8 @@ class Option:
         return text
 
     def words(self, value: object) -> Text:
-        """What a value is called: by the title of a choice, yes or no, else as it is."""
-        if isinstance(value, bool):
-            return YES if value else NO
-        plain = str(value)
-        return self.titles.get(plain, Text(plain, plain))
+        """What a value is called: a choice by its title, if it has one."""
+        return self.titles.get(str(value)) or value_words(value)
 
     @property
     def named(self) -> tuple[tuple[str, Text], ...]:

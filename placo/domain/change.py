@@ -131,12 +131,10 @@ def _chosen_size(
     chosen: Mapping[str, Mapping[str, Any]],
 ) -> Size | None:
     """The size of a machine that stays, where another one is chosen for it. A data volume keeps what it has."""
-    before = old.machine(name)
-    stay = [s for s in services if s in old.services]
-    was, kind = (catalogue.sized(name, stay, options) for options in (old.options, chosen))
+    was, kind = (catalogue.sized(name, services, options) for options in (old.options, chosen))
     if was == kind:
         return None
-    return Size(kind.memory_mib, kind.vcpus, max(before.data_volume_gib, kind.data_volume_gib))
+    return Size(kind.memory_mib, kind.vcpus, max(old.machine(name).data_volume_gib, kind.data_volume_gib))
 
 
 def difference(old: Plan, new: Plan) -> Difference:

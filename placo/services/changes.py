@@ -77,7 +77,8 @@ def submit_change(
     """Freeze the plan of a change and reserve what it takes. InvalidInput names each field; Conflict when it is not the time.
 
     `services` are all that the platform will have (as they are where it is None), `options` are those of services that come new,
-    and of those that stay the ones that choose a size; `sizes` maps machines that stay to some of SIZES, which go before those. Who removes a machine, with its data, says so by the platform's slug in `confirm`.
+    and of those that stay the ones that choose a size; `sizes` maps machines that stay to some of SIZES, which go before those. Who
+    removes a machine, with its data, says so by the platform's slug in `confirm`.
     """
     platform = access.get_managed_platform(acting_user, slug)
     errors: dict[str, list[object]] = {}

@@ -72,15 +72,6 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
     }
 
 
-def _options(plan: Plan) -> dict[str, dict[str, OptionValue]]:
-    """What was chosen, service -> option -> value; the default of what the catalogue did not ask yet when the plan was made."""
-    known = wiring.catalogue().services
-    defaults = {service: known[service].defaults() for service in plan.services if service in known}
-    return {
-        service: defaults.get(service, {}) | dict(plan.options.get(service, {})) for service in plan.services
-    }
-
-
 def _host_key(machine: PlannedMachine) -> SshKey:
     return host_key(wiring.machine_secret(machine.uuid, HOST_KEY_PURPOSE), machine.fqdn)
 
@@ -88,6 +79,15 @@ def _host_key(machine: PlannedMachine) -> SshKey:
 def known_by(machine: PlannedMachine) -> str:
     """The fingerprint of a machine's SSH host key."""
     return fingerprint(_host_key(machine).public)
+
+
+def _options(plan: Plan) -> dict[str, dict[str, OptionValue]]:
+    """What was chosen, service -> option -> value; the default of what the catalogue did not ask yet when the plan was made."""
+    known = wiring.catalogue().services
+    defaults = {service: known[service].defaults() for service in plan.services if service in known}
+    return {
+        service: defaults.get(service, {}) | dict(plan.options.get(service, {})) for service in plan.services
+    }
 
 
 def archive(plan: Plan, machine: PlannedMachine) -> bytes:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from placo import wiring
 from placo.domain import protocols
 from placo.domain.catalogue import Service, Text
-from placo.domain.catalogue_model import NO, YES
+from placo.domain.catalogue_model import value_words
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestState, RunKind, RunState
 from placo.domain.plan import Plan, PlannedEndpoint, cost_of
 from placo.domain.quota import Cost
@@ -70,9 +70,7 @@ def option_words(service: str, name: str, value: Any) -> tuple[Text, Text]:
     found = wiring.catalogue().services.get(service)
     option = next((o for o in found.options if o.name == name), None) if found else None
     if option is None:
-        return Text(name, name), YES if value is True else NO if value is False else Text(
-            str(value), str(value)
-        )
+        return Text(name, name), value_words(value)
     return option.title, option.words(value)
 
 

@@ -39,7 +39,7 @@ def change(world: World, user: User, admin: User, **wish: Any) -> None:
 
 @pytest.fixture
 def alpha(world: World, optics: Project, emmy: User, admin: User) -> Platform:
-    return factories.ready_platform(world, emmy, admin, services=["gateway", "server"])
+    return factories.ready_platform(world, emmy, admin, services=["gateway", "server", "web"])
 
 
 def test_a_platform_has_ports_of_its_own(world: World, alpha: Platform, emmy: User, admin: User) -> None:
@@ -71,7 +71,7 @@ def test_a_site_that_changes_its_ports_leaves_those_that_there_are(
     before, site = ports(alpha), wiring.site()
     elsewhere = replace(site, edge=replace(site.edge, first_ssh_port=30000))
     monkeypatch.setattr(wiring, "site", lambda: elsewhere)
-    change(world, emmy, admin, services=["gateway", "server", "web"])
+    change(world, emmy, admin, services=["gateway", "server", "web", "svn"])
     alpha.refresh_from_db()
     assert ports(alpha) == before
 
@@ -102,7 +102,7 @@ def test_people_are_told_the_command_and_the_servers_key(
     world: World, alpha: Platform, emmy: User, api: Any
 ) -> None:
     found = {(e["service"], e["protocol"]): e for e in api(emmy)("GET", "/platforms/alpha")["endpoints"]}
-    gateway, server, web = found["gateway", "ssh"], found["server", "ssh"], found["server", "https"]
+    gateway, server, web = found["gateway", "ssh"], found["server", "ssh"], found["web", "https"]
     domain, own = wiring.site().edge.domain, ports(alpha)
     port = own["alpha-gateway"]
     assert gateway["url"] == f"ssh://alpha-gateway.{domain}:{port}"

@@ -200,7 +200,7 @@ def test_who_is_removed_is_put_out_with_their_tunnels_and_refused(
         assert ended_after(shell, removed) < REFUSED_WITHIN_S
         assert ended_after(tunnel, removed) < REFUSED_WITHIN_S
     inside = guest(lab, "gate", gate.machine("gateway"))
-    assert not inside.run("pgrep -f 'sleep 600'").text.strip(), "nothing of theirs goes on"
+    assert not inside.run("pgrep -x sleep").text.strip(), "nothing of theirs goes on"
     assert not enters(member, gateway) and not enters(member, gateway, lab.accounts["member"].password)
     assert not inside.run(f"getent passwd {member.uid}").text
     back = gate.owner("PUT", f"/platforms/gate/members/{member.uid}")
@@ -210,6 +210,12 @@ def test_who_is_removed_is_put_out_with_their_tunnels_and_refused(
         "mine",
         "same",
     ]
+
+
+def _settled(gate: Made, uid: str) -> bool:
+    """A member and no owner, in the directory too."""
+    row = next(m for m in gate.owner("GET", "/platforms/gate/members") if m["uid"] == uid)
+    return (row["state"], row["owner"]) == ("active", False)
 
 
 def test_who_is_no_owner_any_more_is_put_out_of_the_server(
@@ -223,7 +229,8 @@ def test_who_is_no_owner_any_more_is_put_out_of_the_server(
         member.open(server, "-W", "127.0.0.1:22", says=HELLO) as tunnel,
         owner.open(server, "echo here; sleep 600", says="here") as others,
     ):
-        gate.owner("DELETE", f"/platforms/gate/owners/{member.uid}")
+        lab.api("member")("DELETE", f"/platforms/gate/owners/{member.uid}")
+        wait_for(lambda: _settled(gate, member.uid) or None, 30, "the directory to know", every_s=0.1)
         stepped_down = time.monotonic()
         assert ended_after(session, stepped_down) < REFUSED_WITHIN_S
         assert ended_after(tunnel, stepped_down) < REFUSED_WITHIN_S
