@@ -73,6 +73,20 @@ class Edge:
 
 
 @checked(frozen=True, config=_STRICT)
+class Gateway:
+    """The mail gateway: machines reach it at `address` and `port` under the name `host`, which its certificate has.
+
+    `tables_dir` is where the portal writes what it knows of platforms, `queue_dir` Postfix's queue.
+    """
+
+    host: str
+    address: str
+    tables_dir: Path
+    queue_dir: Path
+    port: Annotated[int, Field(ge=1, le=65535)] = 25
+
+
+@checked(frozen=True, config=_STRICT)
 class Ca:
     certificate_file: Path
     key_file: Path
@@ -162,7 +176,8 @@ class People:
 
 @checked(frozen=True, config=_STRICT)
 class SiteConfig:
-    """The whole file. Paths are absolute or relative to the file's folder. Without `mail` no mail leaves."""
+    """The whole file. Paths are absolute or relative to the file's folder. Without `mail` the portal sends none; without
+    `gateway` there is no service with mail addresses."""
 
     site: Site
     database: Database
@@ -172,6 +187,7 @@ class SiteConfig:
     ca: Ca
     network: Network
     metrics: Metrics | None = None
+    gateway: Gateway | None = None
     hosts: tuple[Host, ...] = ()
     projects: tuple[Project, ...] = ()
     expiry: Expiry = Expiry()

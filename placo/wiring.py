@@ -16,6 +16,7 @@ from placo.domain.protocols import STREAMS
 from placo.drivers import ports
 from placo.drivers.certificates import SiteCertificateAuthority
 from placo.drivers.edge_nginx import NginxEdge
+from placo.drivers.gateway_postfix import PostfixGateway
 from placo.drivers.images import ImageCache
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.openldap import OpenLdapDirectory, is_unavailable
@@ -65,6 +66,15 @@ def edge() -> ports.Edge:
         listens=(f"unix:{c.socket} ssl", f"{c.address}:443 ssl"),
         includes=c.includes,
     )
+
+
+@cache
+def gateway() -> ports.MailGateway | None:
+    """The site's mail gateway, if it has one."""
+    c = site().gateway
+    if c is None:
+        return None
+    return PostfixGateway(tables=c.tables_dir, queue=c.queue_dir, address=c.address, port=c.port)
 
 
 @cache

@@ -19,7 +19,7 @@ from placo import wiring
 from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE
 from placo.domain.lifecycle import RunState, StepState
 from placo.drivers.fake_directory import FakeDirectory
-from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeProber
+from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeGateway, FakeProber
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
 from placo.drivers.faults import Faults
@@ -45,6 +45,7 @@ class World:
     hosts: dict[str, FakeHypervisor]
     directory: FakeDirectory
     edge: FakeEdge
+    gateway: FakeGateway
     authority: FakeCertificateAuthority
     prober: FakeProber
     images: FakeImages
@@ -63,7 +64,11 @@ class World:
             (*disks, "ensure_network", "ensure_domain", "start_domain", "detach_seed"), host
         )
         found |= dict.fromkeys(("ensure_platform", "ensure_machine_account"), self.directory.faults)
-        return found | {"ensure_site": self.edge.faults, "issue": self.authority.faults}
+        return found | {
+            "ensure_site": self.edge.faults,
+            "ensure_domains": self.gateway.faults,
+            "issue": self.authority.faults,
+        }
 
     def warm(self) -> None:
         """Templates on all hosts, so that platforms come up warm from now on."""
@@ -128,13 +133,14 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
         hosts={name: FakeHypervisor(folder / name, name) for name in ("h1", "h2")},
         directory=FakeDirectory(folder / "directory", PEOPLE, wiring.site().directory.base),
         edge=edge,
+        gateway=FakeGateway(folder / "gateway"),
         authority=FakeCertificateAuthority(),
         prober=FakeProber(edge),
         images=FakeImages(folder / "images"),
     )
     world.prober.answers = _Answers()
     monkeypatch.setattr(wiring, "hypervisor", lambda name, *rest: world.hosts[name])
-    for name in ("directory", "edge", "authority", "prober", "images"):
+    for name in ("directory", "edge", "gateway", "authority", "prober", "images"):
         monkeypatch.setattr(wiring, name, partial(getattr, world, name))
     monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
     monkeypatch.setattr(asking, "_send", world.asked.append)
@@ -151,6 +157,6 @@ class _Answers(dict[str, int]):
             return super().get(host, default)
         label = host.partition(".")[0]
         for machine in wiring.catalogue().machines.values():
-            if label.endswith(machine.probe.host.removeprefix("{slug}")):
+            if machine.probe.expect_status and label.endswith(machine.probe.host.removeprefix("{slug}")):
                 return machine.probe.expect_status[0]
         return default

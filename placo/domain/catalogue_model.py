@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from placo.domain import aliases
+from placo.domain.protocols import SMTP
+
 OptionValue = bool | int | str
 """The value of an option that an owner chose."""
 
@@ -46,6 +49,7 @@ class OptionType(StrEnum):
     CHOICE = "choice"
     INTEGER = "integer"
     TEXT = "text"
+    ALIASES = "aliases"
 
 
 class OptionError(ValueError):
@@ -57,12 +61,34 @@ class OptionError(ValueError):
         self.option = option
 
 
+def _alias_problem(error: aliases.AliasError) -> Text:
+    what = error.subject
+    return {
+        "syntax": Text(
+            f"“{what}” is not of the form name=person,person.",
+            f"« {what} » n'est pas de la forme nom=personne,personne.",
+        ),
+        "name": Text(
+            f"“{what}” cannot stand before the @: a to z, digits, and single . _ - between them, 64 characters at most.",
+            f"« {what} » ne peut pas précéder le @ : a à z, chiffres, et des . _ - isolés entre eux, 64 caractères au plus.",
+        ),
+        "reserved": Text(f"“{what}” is reserved.", f"« {what} » est réservé."),
+        "twice": Text(f"“{what}” is there twice.", f"« {what} » apparaît deux fois."),
+        "many": Text(
+            f"At “{what}” it is too much: {aliases.NAMES_MAX} addresses, {aliases.TARGETS_MAX} people each.",
+            f"À partir de « {what} », c'est trop : {aliases.NAMES_MAX} adresses, {aliases.TARGETS_MAX} personnes chacune.",
+        ),
+        "loop": Text(f"This goes round in a circle: {what}.", f"Ceci tourne en rond : {what}."),
+    }[error.problem]
+
+
 @dataclass(frozen=True)
 class Option:
     """Something the owner can choose about a service.
 
     `minimum` and `maximum` bound an integer, or the length of a text; `pattern` is a regular expression that a whole
-    text has to match; `choices` are the values of a choice.
+    text has to match; `choices` are the values of a choice. A text of the type "aliases" is one of placo.domain.aliases; that its
+    people exist is checked where there is a directory.
     """
 
     name: str
@@ -90,7 +116,13 @@ class Option:
                 return value
             known = ", ".join(self.choices)
             raise OptionError(Text(f"Choose one of: {known}.", f"Choisissez parmi : {known}."))
-        return self._check_text(value)
+        text = self._check_text(value)
+        if self.type is OptionType.ALIASES:
+            try:
+                aliases.parse(text)
+            except aliases.AliasError as error:
+                raise OptionError(_alias_problem(error)) from error
+        return text
 
     def _check_integer(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -162,6 +194,11 @@ class Service:
     needs: tuple[str, ...]
     options: tuple[Option, ...]
     endpoints: tuple[Endpoint, ...]
+
+    @property
+    def has_addresses(self) -> bool:
+        """It takes mail: nothing for a site without a mail gateway."""
+        return any(endpoint.protocol == SMTP for endpoint in self.endpoints)
 
     def defaults(self) -> dict[str, OptionValue]:
         """The options nobody has touched."""

@@ -35,7 +35,7 @@ PATH = r"/[A-Za-z0-9_.~{}/-]*"
 PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
 OWNER = r"[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*"
 
-TEMPLATE_NAMES = frozenset({"platform", "machine", "directory", "endpoints", "options", "tls"})
+TEMPLATE_NAMES = frozenset({"platform", "machine", "directory", "gateway", "endpoints", "options", "tls"})
 """What a file template may use (see placo.domain.archive)."""
 
 
@@ -99,7 +99,7 @@ def _is_pattern(pattern: object) -> bool:
 
 def _check_option(table: Table, option: Option, default: object) -> None:
     """Do the keys of an option go with its type, and does it take its own default?"""
-    bounded = option.type in (OptionType.INTEGER, OptionType.TEXT)
+    bounded = option.type in (OptionType.INTEGER, OptionType.TEXT, OptionType.ALIASES)
     if (option.type is OptionType.CHOICE) != bool(option.choices):
         remedy = "Give a list of choices to an option of type choice, and to no other."
         table.complain("choices", f"does not go with type {option.type.value}.", remedy)

@@ -31,6 +31,7 @@ class DriftWhat(StrEnum):
     DIRECTORY = "directory"
     EDGE = "edge"
     CERTIFICATE = "certificate"
+    MAIL = "mail"
     HOST = "host"
 
 

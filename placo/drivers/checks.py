@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from placo.domain.protocols import HTTPS, STREAMS
-from placo.drivers.ports import EdgeRoute, Rejected
+from placo.drivers.ports import EdgeRoute, MailDomain, Rejected
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -44,6 +44,27 @@ def _is_address(value: str) -> bool:
         return False
 
 
+def _upstream(target: EdgeRoute | MailDomain) -> None:
+    host_name(target.upstream_name, "upstream name")
+    if not _is_address(target.address):
+        raise Rejected(f"upstream address {target.address!r} is not an IP address")
+    if type(target.port) is not int or not 0 < target.port < 65536:
+        raise Rejected(f"upstream port {target.port!r} is not a port")
+
+
+def mail_domains(slug: str, domains: Iterable[MailDomain]) -> tuple[MailDomain, ...]:
+    """The mail domains of one platform, each once, with addresses and ports that are possible; else Rejected."""
+    dns_label(slug, "slug")
+    checked: dict[str, MailDomain] = {}
+    for domain in domains:
+        host_name(domain.domain, "mail domain")
+        _upstream(domain)
+        if domain.domain in checked:
+            raise Rejected(f"mail domain {domain.domain!r} is there twice")
+        checked[domain.domain] = domain
+    return tuple(checked.values())
+
+
 def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]:
     """The routes of one site, each host once a protocol and always the same machine, addresses and ports possible; else Rejected."""
     dns_label(slug, "slug")
@@ -51,11 +72,7 @@ def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]
     machines: dict[str, str] = {}
     for route in routes:
         host_name(route.host, "edge host")
-        host_name(route.upstream_name, "upstream name")
-        if not _is_address(route.address):
-            raise Rejected(f"upstream address {route.address!r} is not an IP address")
-        if type(route.port) is not int or not 0 < route.port < 65536:
-            raise Rejected(f"upstream port {route.port!r} is not a port")
+        _upstream(route)
         if route.protocol not in (HTTPS, *STREAMS):
             raise Rejected(f"protocol {route.protocol!r} is none that the edge speaks")
         if (route.host, route.protocol) in checked:

@@ -1,4 +1,4 @@
-"""Edge, certificate authority and prober without servers, for tests of everything above the drivers.
+"""Edge, mail gateway, certificate authority and prober without servers, for tests of everything above the drivers.
 
 What the edge serves survives the process and is shared by all processes that use the same folder.
 """
@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from placo.drivers.certificates import check_pair, create_root, issue_from
-from placo.drivers.checks import dns_label, edge_routes, platform_uuid
+from placo.drivers.checks import dns_label, edge_routes, mail_domains, platform_uuid
 from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
-from placo.drivers.ports import EdgeRoute, EdgeStatus, KeyPair, ProbeResult, Rejected
+from placo.drivers.ports import (
+    EdgeRoute,
+    EdgeStatus,
+    KeyPair,
+    MailDomain,
+    ProbeResult,
+    Rejected,
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,58 @@ class FakeEdge:
     def certificates(self) -> list[str]:
         self.faults.check("certificates")
         return self._shelf.names("sites")
+
+
+class FakeGateway:
+    """`ports.MailGateway` in `folder`; `routed` is what tests look at, `waiting` the length of its queue."""
+
+    def __init__(self, folder: Path) -> None:
+        self.faults = Faults("the fake mail gateway")
+        self.waiting: int | None = 0
+        self._shelf = Shelf(folder)
+
+    def routed(self) -> dict[str, MailDomain]:
+        """domain -> where its mail goes."""
+        found = [MailDomain(**d) for platform in self._shelf.all("mail") for d in platform["domains"]]
+        return {domain.domain: domain for domain in found}
+
+    def answers(self) -> bool:
+        return not self.faults.unreachable
+
+    def queued(self) -> int | None:
+        return self.waiting
+
+    def ensure_domains(self, slug: str, uuid: str, domains: Iterable[MailDomain]) -> None:
+        self.faults.check("ensure_domains")
+        checked = mail_domains(slug, domains)
+        platform_uuid(uuid)
+        with self._shelf.locked():
+            holder = self._shelf.get("mail", slug)
+            if checked and holder is not None and holder["uuid"] != uuid:
+                raise Rejected(
+                    f"the mail gateway already knows {slug!r} as another platform ({holder['uuid']})"
+                )
+            others = {d["domain"] for p in self._shelf.all("mail") if p["slug"] != slug for d in p["domains"]}
+            for domain in checked:
+                if domain.domain in others:
+                    raise Rejected(f"{domain.domain} is the mail domain of another platform already")
+            if checked:
+                wanted = {"slug": slug, "uuid": uuid, "domains": [asdict(domain) for domain in checked]}
+                self._shelf.put("mail", slug, wanted)
+            elif holder is not None and holder["uuid"] == uuid:
+                self._shelf.drop("mail", slug)
+
+    def remove_domains(self, slug: str, uuid: str) -> None:
+        self.faults.check("remove_domains")
+        dns_label(slug, "slug")
+        with self._shelf.locked():
+            holder = self._shelf.get("mail", slug)
+            if holder is not None and holder["uuid"] == uuid:
+                self._shelf.drop("mail", slug)
+
+    def domains(self) -> Mapping[str, str]:
+        self.faults.check("domains")
+        return {platform["slug"]: platform["uuid"] for platform in self._shelf.all("mail")}
 
 
 class FakeCertificateAuthority:

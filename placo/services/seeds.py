@@ -22,7 +22,7 @@ ENTROPY_BYTES = 64
 def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
     """What the catalogue's file templates may use (docs/adding-a-brick.md). Holds the machine's directory password."""
     site, directory = wiring.site(), wiring.directory()
-    base = site.directory.base
+    base, gateway = site.directory.base, site.gateway
     return {
         "platform": {
             "slug": plan.slug,
@@ -55,8 +55,9 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
             "bind_password": wiring.machine_secret(machine.uuid, DIRECTORY_PURPOSE),
             "ca_file": f"{TLS_DIR}/ca.pem",
         },
+        "gateway": gateway and {"host": gateway.host, "address": gateway.address, "port": gateway.port},
         "endpoints": [
-            {"service": e.service, "url": e.url, "host": e.host, "path": e.path, "machine": e.machine}
+            {name: getattr(e, name) for name in ("service", "protocol", "url", "host", "path", "machine")}
             for e in plan.endpoints
         ],
         "options": _options(plan),

@@ -14,7 +14,7 @@ from django.utils import timezone
 from placo import wiring
 from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
-from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, NetworkSpec, Power
+from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power
 from placo.platforms.models import Machine, Membership, Platform, Step
 from placo.services import cloning, probing, renewal, seeds
 from placo.services.work import Answer, Done, Guard, NotYet, Work
@@ -190,10 +190,19 @@ def _edge_up(work: Work) -> Answer:
     }
     pair = wiring.authority().issue(sorted({host for host, _ in routes}))
     work.edge.ensure_site(plan.slug, plan.uuid, routes.values(), pair.certificate, pair.key)
+    domains = [
+        MailDomain(e.host, plan.machine(e.machine).address, e.port, plan.machine(e.machine).fqdn)
+        for e in plan.endpoints
+        if e.protocol == SMTP
+    ]
+    if domains or wiring.gateway():
+        work.gateway.ensure_domains(plan.slug, plan.uuid, domains)
     return Done()
 
 
 def _edge_gone(work: Work) -> Answer:
+    if wiring.gateway():
+        work.gateway.remove_domains(work.plan.slug, work.plan.uuid)
     work.edge.remove_site(work.plan.slug, work.plan.uuid)
     return Done()
 

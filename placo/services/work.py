@@ -18,12 +18,13 @@ from placo.domain.lifecycle import RunKind
 from placo.domain.places import Fate, Place
 from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.saga import Verb
-from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor, Rejected
+from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor, MailGateway, Rejected
 from placo.platforms.models import Host, Machine, Run, Step
 from placo.services.outage import through_outage
 
 LOST_WITH_HOST, HOST_IS_LOST = "lost with its host", "its host was declared lost"
 """What the engine says of a step that is given up, and of one that is refused."""
+NO_GATEWAY = "this site has no mail gateway"
 
 
 class LeaseLost(Exception):
@@ -126,6 +127,14 @@ class Work:
     def edge(self) -> Edge:
         """The reverse proxy in front of all platforms."""
         return cast(Edge, _Guarded(wiring.edge(), self.guard))
+
+    @property
+    def gateway(self) -> MailGateway:
+        """The mail gateway; Rejected where the site has none."""
+        gateway = wiring.gateway()
+        if gateway is None:
+            raise Rejected(NO_GATEWAY)
+        return cast(MailGateway, _Guarded(gateway, self.guard))
 
     @property
     def machine(self) -> PlannedMachine:

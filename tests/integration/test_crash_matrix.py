@@ -46,6 +46,7 @@ from tests.fakes import World, make_world
 SLUG = "alpha"
 IMAGES = {"www": "placo-www-000000000000"}
 SVN = {"svn": "placo-svn-000000000000"}
+MAIL = {"mail": "placo-mail-000000000000"}
 GUEST = "alan"
 
 
@@ -159,6 +160,10 @@ SAGAS = {
     "more-services": _change_saga({"services": ["web", "svn"]}, added=SVN, routes=True),
     "more-services-warm": _change_saga({"services": ["web", "svn"]}, added=SVN, routes=True, warm=True),
     "fewer-services": _change_saga({"services": ["web"]}, "web", "svn", removed=["svn"], routes=True),
+    "mail-added": _change_saga({"services": ["web", "webmail"]}, added=MAIL, routes=True),
+    "mail-retired": Saga(
+        RunKind.RETIRE, saga.retire_steps(MAIL), _retire, ("create",), services=("webmail",)
+    ),
     "more-memory": _change_saga({"sizes": {"www": {"memory_mib": 1024, "vcpus": 2}}}, resized=["www"]),
     "more-disk": _change_saga({"sizes": {"www": {"data_volume_gib": 20}}}, grown=["www"]),
     "longer": _change_saga({"expires_on": timezone.localdate() + timedelta(days=200)}, end=True),
@@ -282,6 +287,7 @@ def test_undisturbed(name: str, undisturbed: dict[str, Undisturbed]) -> None:
     kept = {"addresses"} if name == "retire-lost" else set()  # of what may still be on the lost host
     everything = {"domain", "volume", "network", "directory", "edge", "certificate", "addresses", "quota",
                   "membership", "machine"}  # fmt: skip
+    everything |= {"mail"} if name == "mail-added" else set()
     assert {item.split()[0] for item in state.world} == (everything if state.platform != "retired" else kept)
     assert state.orphans == ()
     assert len(state.ledger) == (1 if state.platform != "retired" else 0)
