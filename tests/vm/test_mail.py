@@ -201,14 +201,13 @@ def test_mail_bombs(lab: Lab, ceres: Made, vesta: Made, owner: Account, member: 
         code, _ = client.mail(f"{owner.uid}@{domain_of(ceres)}", [f"size={11 << 20}"])
         assert code == 250
         assert client.rcpt(f"{owner.uid}@{domain_of(ceres)}")[0] == 552, "larger than the mailbox"
-    with from_outside(lab, DIRECTORY_ADDRESS) as outside:
-        codes = []
-        for _ in range(70):
-            codes.append(outside.mail(STRANGER)[0])
-            if codes[-1] != 250:
-                break
-            outside.rset()
-        assert codes[-1] == 450 and len(codes) > 50, codes
+    codes = [250]
+    while codes[-1] == 250 and len(codes) < 100:
+        with from_outside(lab, DIRECTORY_ADDRESS) as outside:  # anew: RSET without end is refused for itself
+            for _ in range(10):
+                codes.append(outside.mail(STRANGER)[0])
+                outside.rset()
+    assert 450 in codes and codes.index(450) > 50, codes
 
 
 def test_a_platform_that_stood_still_gets_its_mail(
