@@ -67,8 +67,8 @@ def wired(lab: Lab) -> Iterator[Made]:
 
 @pytest.fixture
 def sabotaged(lab: Lab, wired: Made) -> Iterator[Guest]:
-    """The repository's machine lets everybody in."""
-    machine = guest(lab, SLUG, wired.machine("svn"))
+    """The machine with the Git repositories lets everybody in."""
+    machine = guest(lab, SLUG, wired.machine("git"))
     done = machine.run(OPEN)
     assert done.status == 0, done.text
     yield machine
@@ -99,7 +99,7 @@ def test_a_site_without_its_lock_is_found_out(wired: Made, sabotaged: Guest) -> 
     wrong = {(c["service"], c["case"]) for c in proof["cases"] if not c["passed"]}
     assert proof["state"] == "failed"
     assert wrong == {
-        ("svn", case) for case in ("anybody", "outsider", "stranger", "expired", "password", "removed")
+        ("git", case) for case in ("anybody", "outsider", "stranger", "expired", "password", "removed")
     }
     told = wired.owner.client.get(f"/platforms/{SLUG}/proofs").json()[0]["text"]
     assert "6 of" in told
