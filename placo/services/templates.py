@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.db import connection, transaction
@@ -70,6 +70,9 @@ def choose(host: Host, hypervisor: Hypervisor, machine: PlannedMachine) -> Choic
         return Choice(reason=Template.IMPOSSIBLE, detail=str(error))
     row = Template.objects.filter(host=host, image=spec.image, key=key).first()
     if row is None:
+        kind = wiring.catalogue().machines.get(machine.name)
+        if kind is None or replace(_spec_of_kind(kind), image=spec.image) != spec:
+            return Choice(reason=Template.IMPOSSIBLE, detail="templates are made of the usual size alone")
         return Choice(reason=Template.MAKING)
     if row.state == Template.READY:
         _there(host, hypervisor, row)
