@@ -65,6 +65,17 @@ def test_the_default_is_taken_where_nothing_is_chosen(
     assert size(alpha) == SMALL and alpha.plan.options == chosen("small")
 
 
+def test_only_the_usual_size_is_resumed_from_a_template(warm: World, emmy: User, admin: User) -> None:
+    found = {}
+    for slug, name in (("alpha", "small"), ("beta", "medium")):
+        made = factories.ready_platform(
+            warm, emmy, admin, slug=slug, services=["server"], options=chosen(name)
+        )
+        row = made.machines.get()
+        found[name] = (row.way, row.way_reason)
+    assert found == {"small": ("warm", ""), "medium": ("cold", "impossible")}
+
+
 def test_a_size_that_there_is_not_is_refused(world: World, optics: Project, emmy: User) -> None:
     with pytest.raises(InvalidInput) as caught:
         factories.submit(emmy, services=["server"], options=chosen("huge"))
