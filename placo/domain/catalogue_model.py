@@ -236,6 +236,7 @@ class Machine:
     vcpus: int
     system_disk_gib: int
     data_volume_gib: int
+    owned: bool
     software: tuple[str, ...]
     ports: tuple[Port, ...]
     routes: tuple[Route, ...]
