@@ -131,7 +131,7 @@ def test_what_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr(wiring, "catalogue", lambda: replace(catalogue, machines=owned))
         assert not rebuilds.outdated(alpha.plan.machine("www"))
-        with pytest.raises(InvalidInput, match=""):
+        with pytest.raises(InvalidInput):
             rebuild(emmy, "www")
         with pytest.raises(Conflict, match="nothing to rebuild"):
             rebuild(emmy)
