@@ -214,7 +214,8 @@ def rebuild(
 ) -> None:
     """Give machines new system disks from the newest image; their data volumes stay, everything else in them is lost."""
     api = portal()
-    answer = api("POST", "platforms", slug, "rebuild", **({"machines": machine} if machine else {}))
+    wish: dict[str, Any] = {"machines": machine} if machine else {}
+    answer = api("POST", "platforms", slug, "rebuild", **wish)
     began(api, answer, f"Rebuild of {slug} has begun", json=json, follow=follow)
 
 

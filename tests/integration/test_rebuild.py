@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from placo import wiring
 from placo.drivers.ports import DriverError, Power
@@ -165,3 +166,24 @@ def test_the_memory_of_a_machine_has_one_name(alpha: Platform, world: World, emm
     world.finish(rebuild(emmy).pk)
     alpha.refresh_from_db()
     assert alpha.plan.machine("www").memory_volume == old
+
+
+def test_the_page_offers_it_and_wants_a_confirmation(
+    world: World, alpha: Platform, emmy: User, sofia: User, client: Client
+) -> None:
+    client.force_login(emmy)
+    page = client.get("/platforms/alpha/").content.decode()
+    assert 'name="machines" value="www"' in page
+    assert 'name="machines" value="svn"' not in page
+    client.post("/platforms/alpha/rebuild/", {"machines": ["www"]})
+    assert not Run.objects.filter(kind="rebuild").exists()
+    client.force_login(sofia)
+    assert (
+        client.post("/platforms/alpha/rebuild/", {"machines": ["www"], "confirm": "yes"}).status_code == 404
+    )
+    client.force_login(emmy)
+    answer = client.post("/platforms/alpha/rebuild/", {"machines": ["www"], "confirm": "yes"})
+    run = Run.objects.get(kind="rebuild")
+    assert answer["Location"].endswith(f"/runs/{run.pk}/")
+    world.finish(run.pk)
+    assert "Rebuild these machines" not in client.get("/platforms/alpha/").content.decode()
