@@ -171,17 +171,17 @@ def test_the_memory_of_a_machine_has_one_name(alpha: Platform, world: World, emm
 def test_the_page_offers_it_and_wants_a_confirmation(
     world: World, alpha: Platform, emmy: User, sofia: User, client: Client
 ) -> None:
-    client.force_login(emmy)
+    client.force_login(emmy, backend="placo.web.auth.DirectoryBackend")
     page = client.get("/platforms/alpha/").content.decode()
     assert 'name="machines" value="www"' in page
     assert 'name="machines" value="svn"' not in page
     client.post("/platforms/alpha/rebuild/", {"machines": ["www"]})
     assert not Run.objects.filter(kind="rebuild").exists()
-    client.force_login(sofia)
+    client.force_login(sofia, backend="placo.web.auth.DirectoryBackend")
     assert (
         client.post("/platforms/alpha/rebuild/", {"machines": ["www"], "confirm": "yes"}).status_code == 404
     )
-    client.force_login(emmy)
+    client.force_login(emmy, backend="placo.web.auth.DirectoryBackend")
     answer = client.post("/platforms/alpha/rebuild/", {"machines": ["www"], "confirm": "yes"})
     run = Run.objects.get(kind="rebuild")
     assert answer["Location"].endswith(f"/runs/{run.pk}/")
