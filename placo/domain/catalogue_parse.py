@@ -151,12 +151,12 @@ def read_machine(table: Table, name: str) -> Machine:
         vcpus=table.integer("vcpus", 1, 256),
         system_disk_gib=table.integer("system_disk_gib", 1, 1 << 14),
         data_volume_gib=table.integer("data_volume_gib", 1, 1 << 17),
+        owned=table.boolean("owned", default=False),
         software=table.strings("software", NAME, "apache", required=True),
         ports=tuple(_parse_port(port) for port in table.tables("ports")),
         routes=tuple(_parse_route(route) for route in table.tables("routes")),
         probe=_parse_probe(table.table("probe")),
         backup_paths=_parse_backup(table.table("backup")),
-        owned=table.boolean("owned", default=False),
         sizes=tuple(_parse_size(size) for size in table.tables("sizes")),
     )
     table.close()

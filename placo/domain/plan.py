@@ -103,7 +103,7 @@ class PlannedMachine:
     @property
     def memory_volume(self) -> str:
         """The copy of a template's memory that the machine is resumed from; gone once it has been."""
-        return f"{self.system_volume.removesuffix('-system.qcow2')}-memory.save"
+        return f"{self.data_volume.removesuffix('-data.qcow2')}-memory.save"
 
     @property
     def volumes(self) -> tuple[str, ...]:

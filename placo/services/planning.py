@@ -188,7 +188,7 @@ def _misfits(request: Request) -> list[str]:
     for machine in changes.new_machines(request):
         if machine.name in catalogue.machines and wiring.images().name_for(machine.name) != machine.image:
             found.append(_("The image of %(machine)s has been replaced.") % {"machine": machine.name})
-        elif (missing := _unbuilt(machine)) is not None:
+        elif (missing := unbuilt(machine)) is not None:
             found.append(missing)
     if creation and tuple(owners_of(project)) != plan.owners:
         found.append(_("The owners of the project have changed."))
@@ -202,7 +202,8 @@ def _kept(left: Platform) -> str:
     }
 
 
-def _unbuilt(machine: PlannedMachine) -> str | None:
+def unbuilt(machine: PlannedMachine) -> str | None:
+    """Why a machine cannot be made from its image here: in words; None where it can."""
     try:
         wiring.images().files(machine.image)
     except DriverError:
@@ -224,7 +225,7 @@ def draw(request: Request) -> Draft:
         raise Conflict(_kept(left))
     there = {m.name for m in old.machines} if old else set()
     for machine in draft.plan.machines:
-        missing = None if machine.name in there else _unbuilt(machine)
+        missing = None if machine.name in there else unbuilt(machine)
         if missing is not None:
             raise Conflict(missing)
     return draft

@@ -151,6 +151,14 @@ def _sized(work: Work) -> Answer:
     return Done()
 
 
+def _exchanged(work: Work) -> Answer:
+    """The machine's definition with the system disk of the plan; it is off. A new system has to be told who it is."""
+    name = work.machine.name
+    new = work.machine.system_volume != work.step.run.platform.plan.machine(name).system_volume
+    work.host.ensure_domain(work.domain(seed=new))
+    return Done()
+
+
 def _volume_grown(work: Work) -> Answer:
     m = work.machine
     work.host.grow_volume(m.uuid, m.data_volume, m.data_volume_gib)
@@ -244,7 +252,7 @@ def _note_duration(work: Work) -> None:
 
 def _seed_released(work: Work) -> Answer:
     m = work.machine
-    if work.row.way == Machine.WARM and not work.repairing:
+    if work.resumed and not work.repairing:
         return Done()  # it had none
     if not work.host.detach_seed(m.uuid, m.seed_volume):
         return NotYet(1.0, "the machine still holds its seed disk")
@@ -305,6 +313,7 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "suspend": (_suspend, _started),
     "end": (_end_moved, _nothing),
     "size": (_sized, _nothing),
+    "exchange": (_exchanged, _nothing),
     "volume": (_volume_grown, _nothing),
     "file-system": (_file_system_grown, _nothing),
     "edge": (_edge_up, _edge_gone),

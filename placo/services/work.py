@@ -101,7 +101,7 @@ class Work:
         """The work of one half of a step."""
         run = step.run
         new = step.verb == Verb.ENSURE.value or verb is Verb.CHANGE
-        return cls(step, run.request.plan if new and run.request else run.platform.plan, guard)
+        return cls(step, (run.new_plan if new else None) or run.platform.plan, guard)
 
     @property
     def host_row(self) -> Host:
@@ -112,6 +112,11 @@ class Work:
     def repairing(self) -> bool:
         """The run mends a platform, or clears away what was left of one."""
         return self.step.run.kind == RunKind.REPAIR.value
+
+    @property
+    def resumed(self) -> bool:
+        """The machine comes up from a template in this run. One that is rebuilt always boots."""
+        return self.row.way == Machine.WARM and self.step.run.kind != RunKind.REBUILD.value
 
     @property
     def host(self) -> Hypervisor:

@@ -23,6 +23,7 @@ from placo.domain import saga
 from placo.domain.lifecycle import PlatformState, RunKind
 from placo.domain.saga import StepSpec, Verb
 from placo.drivers.fake_hypervisor import FakeHypervisor
+from placo.drivers.fake_images import FakeImages
 from placo.drivers.ports import DriverError, Rejected
 from placo.platforms.models import Drift, JournalEntry, LedgerEntry, Platform, Project, Run, Step, User
 from placo.services import (
@@ -34,6 +35,7 @@ from placo.services import (
     members,
     ownership,
     platforms,
+    rebuilds,
     reconcile,
     requests,
     runs,
@@ -138,6 +140,17 @@ def _repair(_emmy: User, admin: User) -> Run:
     return drift.repair_drift(acting_user=admin, drift_id=Drift.objects.get(what="domain").pk)
 
 
+NEWER = {"www": "placo-www-000000000001"}
+
+
+def _rebuild(emmy: User, _admin: User) -> Run:
+    """Its image was built anew meanwhile."""
+    images = wiring.images()
+    assert isinstance(images, FakeImages)
+    images.versions["www"] = 1
+    return rebuilds.rebuild_platform(acting_user=emmy, slug=SLUG)
+
+
 MENDING = saga.Mending(
     PlatformState.READY, machines=("www",), restart=frozenset({"www"}), accounts=("www",), members=("emmy",)
 )
@@ -168,6 +181,8 @@ SAGAS = {
     "more-disk": _change_saga({"sizes": {"www": {"data_volume_gib": 20}}}, grown=["www"]),
     "longer": _change_saga({"expires_on": timezone.localdate() + timedelta(days=200)}, end=True),
     "repair": Saga(RunKind.REPAIR, saga.repair_steps(MENDING), _repair, ("create",)),
+    "rebuild": Saga(RunKind.REBUILD, saga.rebuild_steps(NEWER), _rebuild, ("create",)),
+    "rebuild-warm": Saga(RunKind.REBUILD, saga.rebuild_steps(NEWER), _rebuild, ("create",), warm=True),
     "add": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _add, ("create",)),
     "remove": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _remove, ("create", "add")),
     "hand-over": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _hand_over, ("create", "add")),

@@ -34,6 +34,8 @@ from tests.fakes import World
 from tests.integration.conftest import Clock
 
 NOTHING = StandIns((), {})
+DOORS = ("repository", "repositories")
+"""The addresses of Subversion, at one host."""
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +92,7 @@ def test_every_case_is_tried_at_every_door(alpha: Platform, emmy: User, world: W
         ("web", "members"): inside,
         ("web", "files"): inside,
         ("svn", "repository"): inside,
+        ("svn", "repositories"): inside,
         ("wiki", "wiki"): inside,
         ("chat", "server"): inside - {Case.ANYBODY},
     }
@@ -151,14 +154,14 @@ def test_a_door_that_lets_everybody_in_fails(alpha: Platform, emmy: User, world:
     proof = prove(alpha, emmy)
     assert proof.state == Proof.FAILED
     wrong = {"anybody", "outsider", "stranger", "expired", "password", "removed"}
-    assert failed(proof) == {("svn", "repository", case) for case in wrong}
+    assert failed(proof) == {("svn", door, case) for door in DOORS for case in wrong}
     assert world.directory.stand_ins() == NOTHING
 
 
 def test_a_door_that_lets_nobody_in_fails(alpha: Platform, emmy: User, world: World) -> None:
     world.doorman.shut.add(host(alpha, "svn"))
     proof = prove(alpha, emmy)
-    assert failed(proof) == {("svn", "repository", "insider")}
+    assert failed(proof) == {("svn", door, "insider") for door in DOORS}
     assert not proof.cases.filter(service="svn", case="removed").exists(), (
         "nobody was in who could be put out"
     )
@@ -194,7 +197,7 @@ def test_a_door_that_remembers_too_long_fails(
 
     world.doorman.knows = cached
     proof = prove(alpha, emmy)
-    assert failed(proof) == {("svn", "repository", "removed")}
+    assert failed(proof) == {("svn", door, "removed") for door in DOORS}
     case = proof.cases.get(passed=False)
     assert case.answer == Answer.REFUSED
     assert case.seconds is not None and case.seconds > 0.15

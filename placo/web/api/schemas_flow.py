@@ -13,7 +13,7 @@ from placo.domain.catalogue import Text
 from placo.domain.lifecycle import RunKind
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Machine, Membership, Platform, Request, Run, Step, User
-from placo.services import planning, renewal, waiting
+from placo.services import planning, rebuilds, renewal, waiting
 from placo.services.change_views import ChangeView, change_view
 from placo.services.planning import Offer
 from placo.services.selectors import addresses_of
@@ -134,6 +134,8 @@ class MachineOut(Out):
     address: str
     host: str
     answer: str = Field(description="What the health probe last heard.")
+    image: str = Field(description="The image that its system disk was made from.")
+    outdated: bool = Field(description="There is a newer image, and the machine can be rebuilt.")
     way: str = Field(
         description="How it came to life: warm (resumed from a template), cold (booted); empty before that is decided.",
         examples=["warm"],
@@ -155,6 +157,8 @@ def _machine_out(planned: PlannedMachine, row: Machine | None, host: str, *, det
         address=planned.address,
         host=host,
         answer=row.answer if row else "",
+        image=planned.image,
+        outdated=rebuilds.outdated(planned),
         way=row.way if row else "",
         way_reason=row.way_reason if row else "",
         way_detail=row.way_detail if row and details else "",
@@ -206,6 +210,12 @@ class RenewIn(In):
         None,
         description="The end date that you know: if it is another one by now, nothing is done. Without it, what a renewal "
         "has given is not renewed again before the next reminder.",
+    )
+
+
+class RebuildIn(In):
+    machines: list[str] | None = Field(
+        None, description="Names of machines; without it, all that are outdated."
     )
 
 
