@@ -161,6 +161,13 @@ class People:
 
 
 @checked(frozen=True, config=_STRICT)
+class Proofs:
+    """How often it is tried who is let in to a platform that is ready, in hours; 0 for never but on demand."""
+
+    every_hours: Annotated[int, Field(ge=0, le=24 * 365)] = 24
+
+
+@checked(frozen=True, config=_STRICT)
 class SiteConfig:
     """The whole file. Paths are absolute or relative to the file's folder. Without `mail` no mail leaves."""
 
@@ -177,6 +184,7 @@ class SiteConfig:
     expiry: Expiry = Expiry()
     mail: Mail | None = None
     people: People = People()
+    proofs: Proofs = Proofs()
 
 
 @dataclass(frozen=True)

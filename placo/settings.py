@@ -201,6 +201,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile": {"task": "tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
     "expire": {"task": "tasks.expire", "schedule": 600.0, "options": {"expires": 600}},
     "attend-guests": {"task": "tasks.attend_guests", "schedule": 60.0, "options": {"expires": 60}},
+    "attend-proofs": {"task": "tasks.attend_proofs", "schedule": 60.0, "options": {"expires": 60}},
     "send-mail": {"task": "tasks.send_mail", "schedule": 60.0, "options": {"expires": 60}},
 }
 

@@ -15,6 +15,8 @@ from placo.domain.catalogue import Catalogue, load_catalogue
 from placo.domain.protocols import STREAMS
 from placo.drivers import ports
 from placo.drivers.certificates import SiteCertificateAuthority
+from placo.drivers.doorman import EdgeDoorman
+from placo.drivers.doors import Doorman
 from placo.drivers.edge_nginx import NginxEdge
 from placo.drivers.images import ImageCache
 from placo.drivers.libvirt import LibvirtHypervisor
@@ -80,6 +82,14 @@ def prober() -> ports.Prober:
     c = site().edge
     streams = {name: (c.address, port) for name, port in STREAMS.items()}
     return EdgeProber(c.socket, site().ca.certificate_file, c.port, streams=streams)
+
+
+@cache
+def doorman() -> Doorman:
+    """Tries doors through the edge."""
+    c = site().edge
+    streams = {name: (c.address, port) for name, port in STREAMS.items()}
+    return EdgeDoorman(c.socket, site().ca.certificate_file, c.port, streams=streams)
 
 
 @cache

@@ -13,6 +13,8 @@ from placo.services import (
     hosts,
     letters,
     post,
+    proofs,
+    proving,
     reconcile,
     runs,
     templates,
@@ -86,3 +88,15 @@ def keep_templates(host_id: int | None = None) -> None:
         return
     for pk in templates.hosts_with_templates():
         keep_templates.apply_async((pk,), expires=20, ignore_result=True)
+
+
+@shared_task(name="tasks.attend_proofs")
+def attend_proofs() -> None:
+    """Proofs that died, stand-ins that they left, and the platform that is to be proven next."""
+    proofs.attend()
+
+
+@shared_task(name="tasks.prove")
+def prove(proof_id: int) -> None:
+    """Try who is let in at a platform's doors."""
+    proving.make(proof_id)

@@ -18,14 +18,16 @@ from django.utils import timezone
 from placo import wiring
 from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE
 from placo.domain.lifecycle import RunState, StepState
+from placo.drivers.doors import Door
 from placo.drivers.fake_directory import FakeDirectory
+from placo.drivers.fake_doorman import FakeDoorman
 from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeProber
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
 from placo.drivers.faults import Faults
 from placo.drivers.ports import Person
 from placo.platforms.models import Host, Platform, Run, Step
-from placo.services import asking, audit, engine, guests, letters, runs, templates
+from placo.services import asking, audit, engine, guests, letters, proofs, runs, templates
 
 PEOPLE = (
     Person("ada", "Ada Lovelace", "ada@example.org"),
@@ -48,11 +50,14 @@ class World:
     authority: FakeCertificateAuthority
     prober: FakeProber
     images: FakeImages
+    doorman: FakeDoorman
     rings: list[tuple[int, float]] = field(default_factory=list)
     asked: list[int | None] = field(default_factory=list)
     """Reconciliations asked for: a host, or None for directory and edge."""
     tasks: list[str] = field(default_factory=list)
     """Names of tasks asked for: mails to send, guests to attend."""
+    proofs: list[int] = field(default_factory=list)
+    """Proofs that a worker was rung for."""
 
     @property
     def faults(self) -> dict[str, Faults]:
@@ -124,23 +129,32 @@ class World:
 def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
     """Wire the fakes in place of the real drivers until the test ends."""
     edge = FakeEdge(folder / "edge")
+    directory = FakeDirectory(folder / "directory", PEOPLE, wiring.site().directory.base)
     world = World(
         hosts={name: FakeHypervisor(folder / name, name) for name in ("h1", "h2")},
-        directory=FakeDirectory(folder / "directory", PEOPLE, wiring.site().directory.base),
+        directory=directory,
         edge=edge,
         authority=FakeCertificateAuthority(),
         prober=FakeProber(edge),
         images=FakeImages(folder / "images"),
+        doorman=FakeDoorman(partial(_knows, directory)),
     )
     world.prober.answers = _Answers()
     monkeypatch.setattr(wiring, "hypervisor", lambda name, *rest: world.hosts[name])
-    for name in ("directory", "edge", "authority", "prober", "images"):
+    for name in ("directory", "edge", "authority", "prober", "images", "doorman"):
         monkeypatch.setattr(wiring, name, partial(getattr, world, name))
     monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
     monkeypatch.setattr(asking, "_send", world.asked.append)
     monkeypatch.setattr(letters, "_send", world.tasks.append)
     monkeypatch.setattr(guests, "_send", world.tasks.append)
+    monkeypatch.setattr(proofs, "_send", world.proofs.append)
     return world
+
+
+def _knows(directory: FakeDirectory, door: Door, uid: str, password: str) -> bool:
+    """What a brick does: whoever is a member of its platform, and binds."""
+    slug = max((s for s in directory.slugs() if door.host.startswith(f"{s}-")), key=len, default="")
+    return bool(slug) and uid in directory.insiders(slug) and directory.opens(uid, password)
 
 
 class _Answers(dict[str, int]):
@@ -152,5 +166,5 @@ class _Answers(dict[str, int]):
         label = host.partition(".")[0]
         for machine in wiring.catalogue().machines.values():
             if label.endswith(machine.probe.host.removeprefix("{slug}")):
-                return machine.probe.expect_status[0]
+                return next(iter(machine.probe.expect_status), 200)
         return default

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from placo.cli import act, change, doctor, login, look, people, show
+from placo.cli import act, change, doctor, login, look, people, proof, show
 from placo.cli.base import app
 from placo.cli.catalogue import catalogue_app
 from placo.cli.client import CommandError
 from placo.cli.drift import drift_app
 from placo.cli.host import host_app
 
-COMMANDS = (login, look, act, change, people, doctor)
+COMMANDS = (login, look, act, change, people, proof, doctor)
 """The modules whose commands are part of `app`, in the order of the help."""
 
 app.add_typer(drift_app, name="drift")

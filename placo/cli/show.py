@@ -16,6 +16,7 @@ COLOURS = {
     "ready": "green",
     "done": "green",
     "ok": "green",
+    "passed": "green",
     "warning": "yellow",
     "failure": "red",
     "active": "green",

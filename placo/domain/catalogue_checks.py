@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from placo.domain.catalogue_errors import Problem
-from placo.domain.catalogue_model import BASE_SOFTWARE, Machine, Service, Software
+from placo.domain.catalogue_model import BASE_SOFTWARE, Endpoint, Machine, OptionType, Service, Software
 
 SLUG = "{slug}"
 
@@ -75,11 +75,27 @@ def _check_service(service: Service, parts: Parts) -> list[Problem]:
                 message = f'no {endpoint.protocol} route of machine "{endpoint.machine}" leads "{endpoint.host}" to this service.'
                 remedy = f"Add [[routes]] to machines/{endpoint.machine}/machine.toml, or correct the host."
                 problems.append(Problem(file, f"{key}.host", message, remedy))
-        allowed = {"slug"} | {option.name for option in service.options}
-        for name in sorted(set(re.findall(r"\{([^}]*)\}", endpoint.path)) - allowed):
+        problems += _check_options(service, endpoint, file, key)
+    return problems
+
+
+def _check_options(service: Service, endpoint: Endpoint, file: str, key: str) -> list[Problem]:
+    """The options that an endpoint names are options of the service; those that say who may come in are answered by yes or no."""
+    problems = []
+    allowed = {"slug"} | {option.name for option in service.options}
+    for place, path in (("path", endpoint.path), ("login.path", endpoint.login.path)):
+        for name in sorted(set(re.findall(r"\{([^}]*)\}", path)) - allowed):
             remedy = f"Use one of: {', '.join(sorted(allowed))}."
             problems.append(
-                Problem(file, f"{key}.path", f'"{{{name}}}" is no option of this service.', remedy)
+                Problem(file, f"{key}.{place}", f'"{{{name}}}" is no option of this service.', remedy)
+            )
+    answers = {option.name for option in service.options if option.type is OptionType.BOOLEAN}
+    for place, name in (("public_if", endpoint.public_if), ("owners_if", endpoint.owners_if)):
+        if name and name not in answers:
+            known = ", ".join(sorted(answers)) or "none yet"
+            remedy = f"Name an option of type boolean: {known}."
+            problems.append(
+                Problem(file, f"{key}.{place}", f'"{name}" is no option that is yes or no.', remedy)
             )
     return problems
 

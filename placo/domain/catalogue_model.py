@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from placo.domain.doors import Access, Login
+
 OptionValue = bool | int | str
 """The value of an option that an owner chose."""
 
@@ -127,7 +129,8 @@ class Option:
 class Endpoint:
     """An address that people use. `host` is a label below the edge's domain; `path` may name options of the service.
 
-    `protocol` is one of placo.domain.protocols.PUBLIC; of "smtp" the host is a domain of mail addresses.
+    `protocol` is one of placo.domain.protocols.PUBLIC; of "smtp" the host is a domain of mail addresses. `access` says who may come
+    in; `public_if` and `owners_if` name options (yes or no) that say otherwise where the owner chose so.
     """
 
     name: str
@@ -136,6 +139,10 @@ class Endpoint:
     host: str
     path: str
     title: Text
+    access: Access
+    public_if: str
+    owners_if: str
+    login: Login
 
     def label(self, slug: str) -> str:
         """The DNS label of this endpoint for the platform `slug`."""
@@ -143,10 +150,26 @@ class Endpoint:
 
     def path_for(self, slug: str, options: Mapping[str, OptionValue]) -> str:
         """The path with the platform's slug and the service's options filled in."""
-        path = self.path.replace("{slug}", slug)
-        for name, value in options.items():
-            path = path.replace("{" + name + "}", str(value))
-        return path
+        return _filled(self.path, slug, options)
+
+    def login_path_for(self, slug: str, options: Mapping[str, OptionValue]) -> str:
+        """The path at which a log-in is tried."""
+        return _filled(self.login.path or self.path, slug, options)
+
+    def access_for(self, options: Mapping[str, OptionValue]) -> Access:
+        """Who may come in, given what the owner chose."""
+        if self.public_if and options.get(self.public_if) is True:
+            return Access.PUBLIC
+        if self.owners_if and options.get(self.owners_if) is True:
+            return Access.OWNERS
+        return self.access
+
+
+def _filled(path: str, slug: str, options: Mapping[str, OptionValue]) -> str:
+    path = path.replace("{slug}", slug)
+    for name, value in options.items():
+        path = path.replace("{" + name + "}", str(value))
+    return path
 
 
 @dataclass(frozen=True)

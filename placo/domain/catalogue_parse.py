@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from jinja2 import Environment, TemplateSyntaxError, meta
 
+from placo.domain.catalogue_endpoints import read_endpoint
 from placo.domain.catalogue_errors import Problem
 from placo.domain.catalogue_model import (
     DATA_ROOT,
-    Endpoint,
     FileTemplate,
     Machine,
     Option,
@@ -23,17 +23,18 @@ from placo.domain.catalogue_model import (
     Service,
     Software,
 )
+from placo.domain.catalogue_names import (
+    HOST,
+    HOST_EXAMPLE,
+    MAIL_DOMAIN,
+    NAME,
+    OPTION_NAME,
+    OWNER,
+    PACKAGE,
+    PATH,
+)
 from placo.domain.catalogue_reader import Table, open_table
 from placo.domain.protocols import HTTPS, PUBLIC, SMTP, STREAMS
-
-NAME = r"[a-z][a-z0-9-]{0,30}"
-OPTION_NAME = r"[a-z][a-z0-9_]{0,30}"
-HOST = r"\{slug\}-[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?"
-MAIL_DOMAIN = rf"\{{slug\}}|{HOST}"
-HOST_EXAMPLE = "{slug}-web"
-PATH = r"/[A-Za-z0-9_.~{}/-]*"
-PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
-OWNER = r"[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*"
 
 TEMPLATE_NAMES = frozenset({"platform", "machine", "directory", "endpoints", "options", "tls"})
 """What a file template may use (see placo.domain.archive)."""
@@ -58,7 +59,7 @@ def read_service(table: Table, name: str) -> Service:
         machines=table.strings("machines", NAME, "www", required=True),
         needs=table.strings("needs", NAME, "web"),
         options=tuple(_parse_option(option) for option in table.tables("options")),
-        endpoints=tuple(_parse_endpoint(endpoint) for endpoint in table.tables("endpoints")),
+        endpoints=tuple(read_endpoint(endpoint) for endpoint in table.tables("endpoints")),
     )
     table.close()
     return service
@@ -118,20 +119,6 @@ def _check_option(table: Table, option: Option, default: object) -> None:
         option.check(default)
     except OptionError as error:
         table.complain("default", f"{default!r} is refused: {error}", "Give a default that the option takes.")
-
-
-def _parse_endpoint(table: Table) -> Endpoint:
-    protocol = table.text("protocol", "|".join(PUBLIC), HTTPS)
-    endpoint = Endpoint(
-        name=table.text("name", NAME, "site"),
-        machine=table.text("machine", NAME, "www"),
-        protocol=protocol,
-        host=table.text("host", MAIL_DOMAIN if protocol == SMTP else HOST, HOST_EXAMPLE),
-        path=table.text("path", PATH, "/", default="/"),
-        title=table.bilingual("title"),
-    )
-    table.close()
-    return endpoint
 
 
 def parse_machine(folder: Path, root: Path, problems: list[Problem]) -> Machine | None:

@@ -90,10 +90,12 @@ class Table:
             self.complain(key, "is empty.", f"Write {wanted}.")
         return tuple(kept)
 
-    def integers(self, key: str, minimum: int, maximum: int, example: int) -> tuple[int, ...]:
-        """A list of whole numbers that is not empty."""
+    def integers(
+        self, key: str, minimum: int, maximum: int, example: int, default: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
+        """A list of whole numbers that is not empty; required when there is no default."""
         wanted = f"a list like [{example}]"
-        values = self._get(key, list, wanted, [example], True)
+        values = self._get(key, list, wanted, list(default or (example,)), default is None)
         good = [
             v for v in values if isinstance(v, int) and not isinstance(v, bool) and minimum <= v <= maximum
         ]
@@ -123,9 +125,13 @@ class Table:
         inner.close()
         return Text(**texts)
 
-    def table(self, key: str) -> Table:
-        """A required table below this one."""
-        value = self._get(key, dict, f"a table [{key}]", {}, True)
+    def table(self, key: str, example: str = "") -> Table:
+        """A required table below this one; `example` shows one in a line."""
+        if example and not self.data.get(key):
+            self.asked.add(key)
+            self.complain(key, "is missing.", f"Add {example}.")
+            return self._inner({}, key)
+        value = self._get(key, dict, example or f"a table [{key}]", {}, True)
         return self._inner(value, key)
 
     def tables(self, key: str) -> list[Table]:

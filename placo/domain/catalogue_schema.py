@@ -136,18 +136,21 @@ class _Form(Table):
         self._note(key, {"type": "array", "items": items, "uniqueItems": True} | least, required)
         return (example,)
 
-    def integers(self, key: str, minimum: int, maximum: int, example: int) -> tuple[int, ...]:
+    def integers(
+        self, key: str, minimum: int, maximum: int, example: int, default: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
         """Whole numbers."""
         items = {"type": "integer", "minimum": minimum, "maximum": maximum, "examples": [example]}
-        self._note(key, {"type": "array", "items": items, "minItems": 1}, True)
-        return (example,)
+        several = {"type": "array", "items": items, "minItems": 1}
+        self._note(key, several | _default(None if default is None else list(default)), default is None)
+        return default or (example,)
 
     def bilingual(self, key: str) -> Text:
         """A text in both languages."""
         self._note(key, _BILINGUAL, True)
         return STAND_IN
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str, example: str = "") -> Table:  # noqa: ARG002 - what a complaint would say
         """A form below this one."""
         return self._below(key, several=False)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from placo.domain.stand_ins import is_stand_in, is_stand_in_slug
 from placo.drivers.checks import dns_label, platform_uuid
 from placo.drivers.fake_people import FakePeople
-from placo.drivers.ports import DirectoryStatus, MachineAccount, Person, Rejected
+from placo.drivers.ports import DirectoryStatus, MachineAccount, Person, Rejected, StandIns
 
 
 @dataclass
@@ -54,16 +55,22 @@ class FakeDirectory(FakePeople):
         for group in (self.admins, *self.owners_of.values()):
             group.discard(uid)
         with self._shelf.locked():
-            for slug in self._slugs():
+            for slug in self.slugs():
                 subtree = self._subtree(slug)
                 subtree.owners.discard(uid)
                 subtree.members.discard(uid)
                 self._put(slug, subtree)
 
+    def insiders(self, slug: str, *, owners: bool = False) -> set[str]:
+        """Members, or owners, of a platform, stand-ins too."""
+        with self._shelf.locked():
+            found = self._find(slug)
+            return set() if found is None else found.owners if owners else found.members
+
     def visible_to(self, machine_dn: str, password: str) -> set[str] | None:
         """uids that a machine's account sees; None if it cannot bind."""
         with self._shelf.locked():
-            for slug in self._slugs():
+            for slug in self.slugs():
                 subtree = self._subtree(slug)
                 for machine, known in subtree.machines.items():
                     if self.machine_dn(slug, machine) == machine_dn and known == password:
@@ -83,7 +90,7 @@ class FakeDirectory(FakePeople):
 
     def status(self) -> DirectoryStatus:
         with self._operation("status"):
-            return DirectoryStatus(len(self._everybody()), self.missing, ())
+            return DirectoryStatus(len(self._shown()), self.missing, ())
 
     def ensure_platform(self, slug: str, uuid: str, owners: Iterable[str]) -> None:
         with self._operation("ensure_platform"):
@@ -147,7 +154,8 @@ class FakeDirectory(FakePeople):
     def members(self, slug: str) -> Mapping[str, bool]:
         with self._operation("members"):
             subtree = self._find(dns_label(slug, "slug"))
-            return {uid: uid in subtree.owners for uid in sorted(subtree.members)} if subtree else {}
+            uids = (uid for uid in sorted(subtree.members) if not is_stand_in(uid)) if subtree else ()
+            return {uid: uid in subtree.owners for uid in uids} if subtree else {}
 
     def administrators(self) -> frozenset[str]:
         with self._operation("administrators"):
@@ -159,7 +167,14 @@ class FakeDirectory(FakePeople):
 
     def platforms(self) -> Mapping[str, str]:
         with self._operation("platforms"):
-            return {found["slug"]: found["uuid"] for found in self._shelf.all("platforms")}
+            return {slug: uuid for slug, uuid in self._subtrees().items() if not is_stand_in_slug(slug)}
+
+    def stand_ins(self) -> StandIns:
+        with self._operation("stand_ins"):
+            slugs = {slug: uuid for slug, uuid in self._subtrees().items() if is_stand_in_slug(slug)}
+            return StandIns(
+                tuple(sorted(person.uid for person in self._guests() if is_stand_in(person.uid))), slugs
+            )
 
     def entries(self, slug: str) -> list[str]:
         with self._operation("entries"):
@@ -202,5 +217,9 @@ class FakeDirectory(FakePeople):
     def _put(self, slug: str, subtree: _Subtree) -> None:
         self._shelf.put("platforms", slug, {"slug": slug, **subtree.as_json()})
 
-    def _slugs(self) -> list[str]:
-        return [found["slug"] for found in self._shelf.all("platforms")]
+    def _subtrees(self) -> dict[str, str]:
+        return {found["slug"]: found["uuid"] for found in self._shelf.all("platforms")}
+
+    def slugs(self) -> list[str]:
+        """Of all platforms, those of stand-ins too."""
+        return list(self._subtrees())

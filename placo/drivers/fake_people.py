@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from placo.domain.stand_ins import is_stand_in
 from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
 from placo.drivers.people import best_first, searchable
@@ -50,16 +51,16 @@ class FakePeople:
 
     def person(self, uid: str) -> Person | None:
         with self._operation("person"):
-            return self._known_person(uid)
+            return None if is_stand_in(uid) else self._known_person(uid)
 
     def people(self, uids: Iterable[str]) -> Mapping[str, Person]:
         with self._operation("people"):
-            found = [self._known_person(uid) for uid in set(uids)]
+            found = [self._known_person(uid) for uid in set(uids) if not is_stand_in(uid)]
             return {person.uid: person for person in found if person is not None}
 
     def person_with_mail(self, mail: str) -> Person | None:
         with self._operation("person_with_mail"):
-            same = (p for p in self._everybody() if p.mail and p.mail.casefold() == mail.casefold())
+            same = (p for p in self._shown() if p.mail and p.mail.casefold() == mail.casefold())
             return next(same, None)
 
     def search_people(self, text: str, limit: int = 10) -> list[Person]:
@@ -69,7 +70,7 @@ class FakePeople:
                 return []
             found = [
                 person
-                for person in self._everybody()
+                for person in self._shown()
                 if any(wanted in value.casefold() for value in (person.uid, person.name, person.mail))
             ]
             return best_first(found, wanted)[:limit]
@@ -98,7 +99,9 @@ class FakePeople:
 
     def guests(self) -> list[Person]:
         with self._operation("guests"):
-            return sorted(self._guests(), key=lambda person: person.uid)
+            return sorted(
+                (p for p in self._guests() if not is_stand_in(p.uid)), key=lambda person: person.uid
+            )
 
     def set_guest_password(self, uid: str, password: str) -> None:
         with self._operation("set_guest_password"):
@@ -149,6 +152,9 @@ class FakePeople:
 
     def _everybody(self) -> list[Person]:
         return [*self._people.values(), *self._guests()]
+
+    def _shown(self) -> list[Person]:
+        return [person for person in self._everybody() if not is_stand_in(person.uid)]
 
     def _guests(self) -> list[Person]:
         return [_person(row) for row in self._shelf.all("guests")]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from placo.domain.stand_ins import is_stand_in, is_stand_in_slug
 from placo.drivers.checks import dns_label, platform_uuid
 from placo.drivers.ldap_session import (
     BASE,
@@ -27,8 +28,8 @@ from placo.drivers.ldap_session import (
     depth,
     is_unavailable,
 )
-from placo.drivers.openldap_people import OpenLdapPeople, uid_of
-from placo.drivers.ports import DirectoryStatus, DriverError, MachineAccount, Rejected
+from placo.drivers.openldap_people import PEOPLE, OpenLdapPeople, uid_of
+from placo.drivers.ports import DirectoryStatus, DriverError, MachineAccount, Rejected, StandIns
 
 __all__ = ["OpenLdapDirectory", "connection_options", "is_unavailable", "people_search"]
 
@@ -38,7 +39,7 @@ _PPOLICY_CONTROL = "1.3.6.1.4.1.42.2.27.8.5.1"
 
 def people_search(base: str) -> tuple[str, int, str]:
     """Base, scope and filter for django-auth-ldap's LDAPSearch of the person who logs in."""
-    return f"ou=people,{base}", SUBTREE, "(&(objectClass=inetOrgPerson)(uid=%(user)s))"
+    return f"ou=people,{base}", SUBTREE, f"(&{PEOPLE}(uid=%(user)s))"
 
 
 class OpenLdapDirectory(OpenLdapPeople):
@@ -64,7 +65,7 @@ class OpenLdapDirectory(OpenLdapPeople):
         def look(session: Session) -> DirectoryStatus:
             if not session.search(self._people, BASE):
                 raise DriverError(f"the directory shows no {self._people} to the portal's account")
-            people = len(session.search(self._people, SUBTREE, "(objectClass=inetOrgPerson)"))
+            people = len(session.search(self._people, SUBTREE, f"(&{PEOPLE})"))
             seen = session.overlays()
             if seen:
                 return DirectoryStatus(people, tuple(name for name in _OVERLAYS if name not in seen), ())
@@ -113,6 +114,13 @@ class OpenLdapDirectory(OpenLdapPeople):
         self._sessions.run(remove)
 
     def platforms(self) -> Mapping[str, str]:
+        return {slug: uuid for slug, uuid in self._subtrees().items() if not is_stand_in_slug(slug)}
+
+    def stand_ins(self) -> StandIns:
+        slugs = {slug: uuid for slug, uuid in self._subtrees().items() if is_stand_in_slug(slug)}
+        return StandIns(self._stand_in_uids(), slugs)
+
+    def _subtrees(self) -> dict[str, str]:
         found = self._sessions.run(
             lambda session: session.search(
                 self._platforms, ONELEVEL, "(objectClass=organizationalUnit)", ("ou", "description")
@@ -195,7 +203,8 @@ class OpenLdapDirectory(OpenLdapPeople):
 
         def read(session: Session) -> dict[str, bool]:
             own = {uid_of(dn) for dn in _members(session, owners)}
-            return {uid: uid in own for uid in map(uid_of, _members(session, everybody)) if uid}
+            uids = map(uid_of, _members(session, everybody))
+            return {uid: uid in own for uid in uids if uid and not is_stand_in(uid)}
 
         return self._sessions.run(read)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from placo.domain.stand_ins import STAND_IN, is_stand_in
 from placo.drivers.ldap_session import (
     ONELEVEL,
     SUBTREE,
@@ -32,6 +33,8 @@ _SCANNED = 200  # how many people a search looks at before it sorts them
 _AT_ONCE = 50  # how many people are asked for in one search
 _PERSON = ("uid", "cn", "mail", "pwdEndTime")
 _TIME = "%Y%m%d%H%M%SZ"
+PEOPLE = f"(objectClass=inetOrgPerson)(!(uid={STAND_IN}*))"
+"""The two conditions by which somebody is a person, and no stand-in."""
 
 
 class OpenLdapPeople:
@@ -47,11 +50,13 @@ class OpenLdapPeople:
     # --- everybody ---
 
     def person(self, uid: str) -> Person | None:
+        if is_stand_in(uid):
+            return None
         found = self._sessions.run(lambda session: self._find(session, uid))
         return self._person(found) if found else None
 
     def people(self, uids: Iterable[str]) -> Mapping[str, Person]:
-        asked = sorted({uid for uid in uids if sendable(uid)})
+        asked = sorted({uid for uid in uids if sendable(uid) and not is_stand_in(uid)})
 
         def look(session: Session) -> dict[str, Person]:
             there: dict[str, Person] = {}
@@ -70,7 +75,7 @@ class OpenLdapPeople:
     def person_with_mail(self, mail: str) -> Person | None:
         if not mail.isascii() or not sendable(mail):
             return None
-        pattern = format_filter("(&(objectClass=inetOrgPerson)(mail=%s))", [mail])
+        pattern = format_filter(f"(&{PEOPLE}(mail=%s))", [mail])
         found = self._sessions.run(
             lambda session: session.search(self._people, SUBTREE, pattern, (*_PERSON, "mail"))
         )
@@ -82,7 +87,7 @@ class OpenLdapPeople:
         if not wanted:
             return []
         part = escape_filter(wanted)
-        pattern = f"(&(objectClass=inetOrgPerson)(|(uid=*{part}*)(cn=*{part}*)(mail=*{part}*)))"
+        pattern = f"(&{PEOPLE}(|(uid=*{part}*)(cn=*{part}*)(mail=*{part}*)))"
         found = self._sessions.run(
             lambda session: session.search_some(self._people, SUBTREE, pattern, _PERSON, _SCANNED)
         )
@@ -122,9 +127,14 @@ class OpenLdapPeople:
 
     def guests(self) -> list[Person]:
         found = self._sessions.run(
-            lambda session: session.search(self._guests, ONELEVEL, "(objectClass=inetOrgPerson)", _PERSON)
+            lambda session: session.search(self._guests, ONELEVEL, f"(&{PEOPLE})", _PERSON)
         )
         return sorted(map(self._person, found), key=lambda person: person.uid)
+
+    def _stand_in_uids(self) -> tuple[str, ...]:
+        pattern = f"(&(objectClass=inetOrgPerson)(uid={STAND_IN}*))"
+        found = self._sessions.run(lambda session: session.search(self._guests, ONELEVEL, pattern, ("uid",)))
+        return tuple(sorted(uid_of(entry.dn) for entry in found))
 
     def set_guest_password(self, uid: str, password: str) -> None:
         def change(session: Session) -> None:

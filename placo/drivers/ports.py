@@ -312,6 +312,14 @@ class DirectoryStatus:
     unseen: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class StandIns:
+    """What proofs have made and not taken away: uids of accounts, slug -> uuid of platforms."""
+
+    uids: tuple[str, ...]
+    platforms: Mapping[str, str]
+
+
 class Directory(Protocol):
     """The one LDAP base. uids are looked up exactly (escaped), never as patterns."""
 
@@ -379,6 +387,12 @@ class Directory(Protocol):
     def set_ssh_keys(self, uid: str, keys: Iterable[str]) -> None:
         """Exactly these keys, which the machines of the person's platforms may read; none removes the entry. Rejected when keys
         are given for somebody who is not there."""
+
+    # Stand-ins (domain/stand_ins.py): guests, and platforms without machines, that a proof makes for a while by the calls above. No
+    # other call shows them: they are nobody whom one could look up, and on no list.
+
+    def stand_ins(self) -> StandIns:
+        """Those that are there."""
 
     def administrators(self) -> frozenset[str]:
         """uids in cn=admins,ou=groups; guests are none."""

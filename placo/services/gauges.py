@@ -20,7 +20,7 @@ from placo import logs
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState
 from placo.domain.quota import RESOURCES
 from placo.platforms.models import Drift, Host, LedgerEntry, Project, Run, Step, Template
-from placo.services import books, heartbeat, quota, waiting
+from placo.services import books, heartbeat, proofs, quota, waiting
 
 log = logs.get_logger("placo.metrics")
 
@@ -129,6 +129,18 @@ def _activity() -> Iterator[GaugeMetricFamily]:
         yield _family("placo_last_run_ended_timestamp_seconds", "When a run last ended.", (), rows)
 
 
+def _proofs() -> Iterator[GaugeMetricFamily]:
+    """Whether platforms let in who may come in, and nobody else: as it was tried last."""
+    standing = proofs.standing()
+    rows: Rows = [((), len(standing.failed))]
+    yield _family(
+        "placo_failed_proofs", "Platforms that are ready and whose last proof has failed.", (), rows
+    )
+    age = (timezone.now() - standing.oldest).total_seconds() if standing.oldest else 0.0
+    text = "For how long the platform that waited longest has not been proven; 0 without any that is ready."
+    yield _family("placo_oldest_proof_age_seconds", text, (), [((), age)])
+
+
 def _drift() -> Iterator[GaugeMetricFamily]:
     """Differences between journal and world that nobody has accepted or repaired: one row a kind and place."""
     open_ = Drift.objects.filter(accepted_at=None).order_by()
@@ -145,6 +157,7 @@ READERS: list[Callable[[], Iterator[GaugeMetricFamily]]] = [
     _quotas,
     _hosts,
     _activity,
+    _proofs,
     _drift,
 ]
 

@@ -19,6 +19,8 @@ def headline(notice: Notice) -> str:
         return _("%(slug)s has been stopped: its time was over on %(date)s") % values
     if notice.kind == Notice.OWNERLESS:
         return _("Nobody looks after %(slug)s any more") % values
+    if notice.kind == Notice.UNPROVEN:
+        return _("%(slug)s lets in whom it should not, or the other way round") % values
     return _("%(slug)s has been retired: its time was over on %(date)s") % values
 
 
@@ -51,6 +53,14 @@ def explanation(notice: Notice) -> list[str]:
             _("The platform “%(title)s” (%(slug)s) goes on, but its last owner has left.") % values,
             _("Nobody can add or remove people, or renew it, but administrators."),
         ]
+    if notice.kind == Notice.UNPROVEN:
+        return [
+            _(
+                "It was tried who is let in to the platform “%(title)s” (%(slug)s), and not all went as it should."
+            )
+            % values,
+            _("Somebody gets in who should not, or somebody is refused or not answered who should get in."),
+        ]
     return [
         _("The time of the platform “%(title)s” (%(slug)s) was over on %(end)s, and nobody renewed it.")
         % values,
@@ -68,6 +78,8 @@ def what_to_do(notice: Notice, reader: User | None) -> str:
     if notice.kind == Notice.OWNERLESS:
         alone = notice.platform.alive and notice.platform.ownerless_since is not None
         return _("Make one of its members an owner, on its page of people, or retire it.") if alone else ""
+    if notice.kind == Notice.UNPROVEN:
+        return _("The page of the platform says where; put that right, then have it tried again.")
     if not notice.platform.alive or notice.platform.expires_on != notice.ends_on:
         return ""
     return _renewal(notice, reader)
@@ -97,7 +109,7 @@ def letter(notice: Notice, language: str, reader: User | None, name: str) -> tup
     with translation.override(language):
         greeting = _("Hello %(name)s,") % {"name": name}
         body = [greeting, *explanation(notice), f"{what_to_do(notice, reader)}\n{link(notice)}"]
-        if notice.kind == Notice.OWNERLESS:
+        if notice.kind in (Notice.OWNERLESS, Notice.UNPROVEN):
             body.append(
                 _("This is a message of %(site)s. You get it because you are an administrator.")
                 % {"site": wiring.site().site.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
 from django.db import transaction
@@ -18,15 +19,33 @@ def recipients(platform: Platform) -> list[str]:
     owners = access.owners_of(platform)
     if owners:
         return owners
-    administrators = User.objects.filter(is_administrator=True, is_active=True, is_break_glass=False)
-    return sorted(administrators.values_list("username", flat=True))
+    return administrators()
+
+
+def administrators() -> list[str]:
+    """The uids of the administrators who have logged in."""
+    known = User.objects.filter(is_administrator=True, is_active=True, is_break_glass=False)
+    return sorted(known.values_list("username", flat=True))
 
 
 def write(platform: Platform, kind: str, *, ends_on: date, removed_on: date) -> list[Notice]:
     """Tell everybody concerned, in the caller's transaction; what they were told before of the same platform is read by that."""
+    told = Notice.objects.filter(platform=platform, read_at=None).exclude(kind=Notice.UNPROVEN)
+    told.update(read_at=clock.now())
+    return _write(platform, kind, recipients(platform), ends_on=ends_on, removed_on=removed_on)
+
+
+def tell_administrators(platform: Platform, kind: str) -> list[Notice]:
+    """Tell all administrators, in the caller's transaction, of something that has nothing to do with the end date."""
+    day = platform.expires_on or clock.today()
+    return _write(platform, kind, administrators(), ends_on=day, removed_on=day)
+
+
+def _write(
+    platform: Platform, kind: str, uids: Iterable[str], *, ends_on: date, removed_on: date
+) -> list[Notice]:
     now = clock.now()
     due = now if wiring.site().mail is not None else None
-    Notice.objects.filter(platform=platform, read_at=None).update(read_at=now)
     return Notice.objects.bulk_create(
         Notice(
             uid=uid,
@@ -37,14 +56,21 @@ def write(platform: Platform, kind: str, *, ends_on: date, removed_on: date) -> 
             at=now,
             mail_due_at=due,
         )
-        for uid in recipients(platform)
+        for uid in uids
     )
 
 
 def settle(platform: Platform) -> None:
     """The platform was given another end date: nothing that was said about the old one needs anybody any more."""
-    told = Notice.objects.filter(platform=platform, read_at=None).exclude(kind=Notice.OWNERLESS)
+    told = Notice.objects.filter(platform=platform, read_at=None).exclude(
+        kind__in=(Notice.OWNERLESS, Notice.UNPROVEN)
+    )
     told.update(read_at=clock.now())
+
+
+def settle_kind(platform: Platform, kind: str) -> None:
+    """What was said of this kind is over."""
+    Notice.objects.filter(platform=platform, kind=kind, read_at=None).update(read_at=clock.now())
 
 
 def of(user: User) -> QuerySet[Notice]:

@@ -88,8 +88,7 @@ def settle(platform: Platform) -> None:
     """Somebody looks after it again: the notices about that need nobody any more."""
     if platform.ownerless_since is not None and access.owners_of(platform):
         Platform.objects.filter(pk=platform.pk).update(ownerless_since=None)
-        told = Notice.objects.filter(platform=platform, kind=Notice.OWNERLESS, read_at=None)
-        told.update(read_at=clock.now())
+        notices.settle_kind(platform, Notice.OWNERLESS)
 
 
 def report() -> int:

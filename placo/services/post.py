@@ -104,6 +104,8 @@ def _failed(notice: Notice, error: Exception) -> None:
 def still_true(notice: Notice) -> bool:
     """Whether it is still worth saying: to this person, about this end date, and nothing has been said since."""
     platform = notice.platform
+    if notice.kind == Notice.UNPROVEN:
+        return platform.alive and notice.read_at is None and notice.uid in notices.administrators()
     if notice.uid not in notices.recipients(platform):
         return False
     if notice.kind == Notice.RETIRED:
@@ -111,6 +113,7 @@ def still_true(notice: Notice) -> bool:
     if notice.kind == Notice.OWNERLESS:
         return platform.alive and not access.owners_of(platform)
     later = Notice.objects.filter(platform=platform, uid=notice.uid, pk__gt=notice.pk)
+    later = later.exclude(kind=Notice.UNPROVEN)
     ending = platform.alive and platform.state != PlatformState.RETIRING.value
     if platform.expires_on != notice.ends_on or not ending or later.exists():
         return False

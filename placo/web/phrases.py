@@ -66,6 +66,9 @@ LOOKS: dict[str, Look] = {
     "impossible": Look("secondary", "circle-off", gettext_lazy("not possible here")),
     "warm-on": Look("green", "circle-check", gettext_lazy("turned on")),
     "warm-off": Look("secondary", "circle-off", gettext_lazy("turned off")),
+    # proofs
+    "proving": Look("azure", "loader-2", gettext_lazy("under way"), _BUSY),
+    "passed": Look("green", "shield-check", gettext_lazy("passed")),
     # people and hosts
     "member": Look("green", "circle-check", gettext_lazy("member")),
     "adding": Look("azure", "loader-2", gettext_lazy("being added…"), _BUSY),
@@ -209,6 +212,10 @@ _DEEDS = {
     "run.undo": gettext_lazy("had everything undone"),
     "platform.renew": gettext_lazy("gave it more time"),
     "platform.end": gettext_lazy("set another end date"),
+    "proof.ask": gettext_lazy("had it tried who is let in"),
+    "proof.passed": gettext_lazy("tried who is let in: as it should be"),
+    "proof.failed": gettext_lazy("tried who is let in: not as it should be"),
+    "proof.broken": gettext_lazy("could not try to the end who is let in"),
     "member.add": gettext_lazy("added %(person)s"),
     "member.remove": gettext_lazy("removed %(person)s"),
     "member.until": gettext_lazy("set the end of the membership of %(person)s"),

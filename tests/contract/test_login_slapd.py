@@ -11,6 +11,7 @@ from django.test import Client
 
 from deploy.lab.layout import BASE
 from deploy.rehearsal.servers import PORTAL_DN, PORTAL_PASSWORD, PrivateSlapd
+from placo.domain import stand_ins
 from placo.drivers.openldap import OpenLdapDirectory, connection_options, people_search
 from placo.drivers.ports import Person
 from placo.platforms.models import User
@@ -85,3 +86,13 @@ def test_a_guest_beyond_the_end_does_not_log_in(slapd: PrivateSlapd, directory: 
     assert not logs_in(MARIE.uid, PASSWORD)
     directory.ensure_guest(MARIE)
     assert logs_in(MARIE.uid, PASSWORD)
+
+
+@pytest.mark.django_db
+def test_a_stand_in_of_a_proof_does_not_log_in(directory: OpenLdapDirectory) -> None:
+    uid = stand_ins.uid_of(17, stand_ins.Role.OWNER)
+    directory.ensure_guest(Person(uid, "A stand-in", f"{uid}@{stand_ins.MAIL_DOMAIN}", guest=True))
+    directory.set_guest_password(uid, PASSWORD)
+    assert not logs_in(uid, PASSWORD)
+    assert not User.objects.filter(username=uid).exists()
+    directory.remove_guest(uid)

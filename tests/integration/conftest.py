@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from placo import wiring
-from placo.config import Expiry, Mail, People
+from placo.config import Expiry, Mail, People, Proofs
 from placo.platforms.models import Project, Template, User
 from placo.services import clock as portal_clock
 from tests import factories
@@ -93,11 +93,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`configured(expiry={...}, mail={...}, people={...})`: the site's configuration with these sections; without the one that is None."""
+    """`configured(expiry={...}, mail={...}, people={...}, proofs={...})`: the site's configuration with these sections; without the one that is None."""
     site = wiring.site()
 
     def made(**sections: dict[str, Any] | None) -> None:
-        kinds = {"expiry": Expiry, "mail": Mail, "people": People}
+        kinds = {"expiry": Expiry, "mail": Mail, "people": People, "proofs": Proofs}
         values = {name: None if v is None else kinds[name](**v) for name, v in sections.items()}
         changed = replace(site, **values)
         monkeypatch.setattr(wiring, "site", lambda: changed)

@@ -18,8 +18,9 @@ from placo.domain.catalogue import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-WEB, SVN = "services/web.toml", "services/svn.toml"
+WEB, SVN, GIT = "services/web.toml", "services/svn.toml", "services/git.toml"
 WWW = "machines/www/machine.toml"
+WIKI = "services/wiki.toml"
 CHAT, TALK = "services/chat.toml", "machines/chat/machine.toml"
 APACHE = "software/apache/software.toml"
 
@@ -99,6 +100,68 @@ SPOILT = [
     ),
     pytest.param(
         CHAT, 'protocol = "xmpps"', 'protocol = "imaps"', CHAT, "endpoints[1].host", id="protocol of no route"
+    ),
+    pytest.param(SVN, 'access = "members"', "", SVN, "endpoints[1].access", id="nobody says who may come in"),
+    pytest.param(SVN, '"members"', '"friends"', SVN, "endpoints[1].access", id="friends may come in"),
+    pytest.param(GIT, 'login = { by = "basic" }', "", GIT, "endpoints[1].login", id="no log-in"),
+    pytest.param(GIT, 'by = "basic"', 'by = "magic"', GIT, "endpoints[1].login.by", id="log-in by magic"),
+    pytest.param(GIT, 'by = "basic"', 'by = "imap"', GIT, "endpoints[1].login.by", id="mail on the web"),
+    pytest.param(
+        CHAT, 'by = "xmpp"', 'by = "basic"', CHAT, "endpoints[1].login.by", id="the web in the chat"
+    ),
+    pytest.param(
+        GIT, 'by = "basic"', 'by = "none"', GIT, "endpoints[1].login.by", id="members without log-in"
+    ),
+    pytest.param(
+        GIT, 'by = "basic"', 'by = "form"', GIT, "endpoints[1].login.user", id="form without fields"
+    ),
+    pytest.param(
+        GIT,
+        'by = "basic"',
+        'by = "basic", user = "u"',
+        GIT,
+        "endpoints[1].login.user",
+        id="fields of no form",
+    ),
+    pytest.param(
+        GIT,
+        'by = "basic"',
+        'by = "basic", refused = [200]',
+        GIT,
+        "endpoints[1].login.refused",
+        id="200 refuses",
+    ),
+    pytest.param(
+        GIT,
+        'by = "basic"',
+        'by = "basic", path = "/{x}"',
+        GIT,
+        "endpoints[1].login.path",
+        id="log-in at no option",
+    ),
+    pytest.param(
+        WIKI,
+        'public_if = "public"',
+        'public_if = "secret"',
+        WIKI,
+        "endpoints[1].public_if",
+        id="public by no option",
+    ),
+    pytest.param(
+        WIKI,
+        'public_if = "public"',
+        'public_if = "language"',
+        WIKI,
+        "endpoints[1].public_if",
+        id="public by a choice",
+    ),
+    pytest.param(
+        WEB,
+        'access = "public"',
+        'access = "public"\nowners_if = "php"',
+        WEB,
+        "endpoints[1].owners_if",
+        id="public, of owners",
     ),
     pytest.param(TALK, 'host = "{slug}-chat"', 'host = "{slug}"', TALK, "routes[1].host", id="bare slug"),
     pytest.param(
@@ -302,3 +365,22 @@ def test_options_are_completed(catalogue: Catalogue) -> None:
 def test_texts_are_given_in_the_language_asked_for(catalogue: Catalogue) -> None:
     title = catalogue.services["web"].title
     assert (title.get("fr-fr"), title.get("en"), title.get("de")) == ("Site web", "Web site", "Web site")
+
+
+def test_an_option_says_who_may_come_in(catalogue: Catalogue) -> None:
+    [wiki] = catalogue.services["wiki"].endpoints
+    assert wiki.access_for({"public": False}) == wiki.access_for({}) == "members"
+    assert wiki.access_for({"public": True}) == "public"
+    site, _members, files = catalogue.services["web"].endpoints
+    assert site.access_for({}) == "public"
+    assert (files.access_for({}), files.access_for({"owners_only": True})) == ("members", "owners")
+
+
+def test_a_log_in_is_tried_where_the_catalogue_says(folder: Path) -> None:
+    there = 'path = "/svn/{repository}/?by={slug}", refused = [404]'
+    edit(folder, SVN, 'by = "basic", path = "/"', f'by = "basic", {there}')
+    [door, _page] = load_catalogue(folder).services["svn"].endpoints
+    assert door.login_path_for("alpha", {"repository": "thesis"}) == "/svn/thesis/?by=alpha"
+    assert door.login.refused == (404,)
+    [wiki] = load_catalogue(folder).services["wiki"].endpoints
+    assert wiki.login_path_for("alpha", {}) == "/"

@@ -316,6 +316,70 @@ def test_tables_show_what_brackets_hold(placo: Make) -> None:
     assert run("services", "--json").json == [service]
 
 
+# --- proofs ------------------------------------------------------------------------------------------------------------
+
+
+def a_proof(state: str, *wrong: str) -> dict[str, Any]:
+    cases = [
+        {
+            "service": "svn",
+            "endpoint": "repository",
+            "case": case,
+            "answer": "admitted",
+            "seconds": 0.2,
+            "passed": False,
+        }
+        | {"text": f"Subversion: {case} got in"}
+        for case in wrong
+    ]
+    ended = None if state in ("asked", "going") else "2026-11-24T01:00:00Z"
+    return {
+        "id": 5,
+        "platform": "alpha",
+        "state": state,
+        "text": f"It is {state}.",
+        "ended_at": ended,
+        "cases": cases,
+    }
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("state", "status"), [("passed", 0), ("failed", 1), ("broken", 1)])
+def test_a_proof_is_waited_for_and_told(
+    last: bool, state: str, status: int, placo: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from placo.cli import proof
+
+    monkeypatch.setattr(proof, "pause", lambda _seconds: None)
+    wrong = ("outsider",) if state == "failed" else ()
+    answers = [[a_proof("going")], [a_proof(state, *wrong)]]
+    asked: list[str] = []
+
+    def portal(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        if request.method == "POST":
+            return httpx.Response(202, json=a_proof("asked"))
+        return httpx.Response(200, json=answers[-1] if last or len(asked) > 2 else answers[0])
+
+    run = placo(portal)
+    run.logged_in("emmy", "t")
+    result = run("prove", "alpha", *(["--last"] if last else []))
+    assert result.status == status
+    assert f"It is {state}." in result.out
+    assert ("Subversion: outsider got in" in result.out) == bool(wrong)
+    assert (asked[0] == "POST /api/v1/platforms/alpha/proofs") != last
+    told = run("prove", "alpha", "--last", "--json")
+    assert told.json["state"] == state
+
+
+def test_nobody_has_tried_yet(placo: Make) -> None:
+    run = placo(lambda request: httpx.Response(200, json=[]))
+    run.logged_in("emmy", "t")
+    result = run("prove", "alpha", "--last")
+    assert result.status == 1
+    assert "placo prove alpha" in result.err
+
+
 # --- the catalogue ---------------------------------------------------------------------------------------------------
 
 

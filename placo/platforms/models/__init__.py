@@ -21,6 +21,7 @@ from placo.platforms.models.platforms import (
     Request,
     Template,
 )
+from placo.platforms.models.proofs import Proof, ProofCase
 from placo.platforms.models.runs import JournalEntry, Run, Step
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "Platform",
     "Project",
     "ProjectOwner",
+    "Proof",
+    "ProofCase",
     "Reminder",
     "Request",
     "Run",

@@ -32,6 +32,7 @@ class Notice(models.Model):
     """
 
     EXPIRING, STOPPED, RETIRED, OWNERLESS = "expiring", "stopped", "retired", "ownerless"
+    UNPROVEN = "unproven"
 
     uid = models.CharField(max_length=128)
     platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="notices")
@@ -42,6 +43,7 @@ class Notice(models.Model):
             (STOPPED, _("stopped")),
             (RETIRED, _("retired")),
             (OWNERLESS, _("has no owner")),
+            (UNPROVEN, _("a proof has failed")),
         ],
     )
     ends_on = models.DateField()

@@ -18,6 +18,7 @@ from placo.platforms.models import User
 from placo.services import access
 from placo.services.doctor import programs, records, world
 from placo.services.doctor.looking import look_at
+from placo.services.doctor.proven import look_at_proofs
 from placo.services.doctor.report import SEVERITY, Level, Look, Report, Result, site_file
 
 __all__ = ["PATIENCE_S", "SEVERITY", "Level", "Look", "Report", "Result", "examine", "examine_for"]
@@ -49,6 +50,7 @@ def all_looks(known: records.Records) -> list[Look]:
         ("runs", records.look_at_runs),
         ("templates", records.look_at_templates),
         ("people", records.look_at_people),
+        ("proofs", look_at_proofs),
     ]
     found = [
         Look("redis", programs.look_at_redis),

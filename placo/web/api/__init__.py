@@ -18,6 +18,7 @@ from placo.web.api import (
     platforms,
     problems,
     projects,
+    proofs,
     requests,
     runs,
     tokens,
@@ -50,6 +51,7 @@ api.add_router("", projects.router, tags=["projects"])
 api.add_router("", requests.router, tags=["requests"])
 api.add_router("", platforms.router, tags=["platforms"])
 api.add_router("", changes.router, tags=["platforms"])
+api.add_router("", proofs.router, tags=["platforms"])
 api.add_router("", runs.router, tags=["runs"])
 api.add_router("", hosts.router, tags=["hosts"])
 api.add_router("", drift.router, tags=["drift"])

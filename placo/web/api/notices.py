@@ -23,7 +23,7 @@ class NoticeOut(Out):
     """Something that you were told about a platform."""
 
     id: int
-    kind: str = Field(description="expiring, stopped or retired", examples=["expiring"])
+    kind: str = Field(description="expiring, stopped, retired, ownerless or unproven", examples=["expiring"])
     platform: str = Field(examples=["alpha"])
     title: str
     text: str

@@ -16,7 +16,9 @@ from django.utils.translation import gettext as _
 
 from placo.domain.catalogue import Text
 from placo.domain.quota import Cost
-from placo.services import expiry, notice_words, waiting
+from placo.platforms.models import Proof
+from placo.services import expiry, notice_words, proof_words, waiting
+from placo.services.proofs import Shown
 from placo.web import drift_words, icons, phrases, step_words
 from placo.web.tables import Table
 
@@ -35,11 +37,19 @@ WORDS: dict[str, Callable[..., Any]] = {
     "over": expiry.is_over,
     "headline": notice_words.headline,
     "drift_details": drift_words.details,
+    "proof_door": proof_words.door,
+    "proof_found": proof_words.found,
 }
 """Filters that are functions of their own."""
 for _name, _function in WORDS.items():
     register.filter(_name, _function)
 register.simple_tag(phrases.run_title)
+
+
+@register.simple_tag
+def proof_verdict(last: Proof, shown: Shown) -> str:
+    """What came of a proof, in one sentence."""
+    return proof_words.verdict(last, len(shown.failed), shown.tried)
 
 
 @register.simple_tag

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
 from placo.platforms.models import Platform
-from placo.services import access, change_views, pictures, platforms, renewal, selectors, waiting
+from placo.services import access, change_views, pictures, platforms, proofs, renewal, selectors, waiting
 from placo.services.errors import Conflict, InvalidInput
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Table
@@ -38,6 +38,7 @@ def picture(request: HttpRequest, slug: str) -> HttpResponse:
         "managed": view.managed,
         "end": end,
         "possible": _possible(view.platform) - (NOT_AFTER_THE_END if end and end.over else set()),
+        "proof": proofs.shown(view.platform) if view.managed else None,
         "waiting": change_views.waiting_change(view.platform) if view.managed else None,
     }
     return render(request, "web/platform.html", context)

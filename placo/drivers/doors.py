@@ -1,0 +1,42 @@
+"""The contract of the doorman, who tries the doors of platforms as people would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from placo.domain.doors import Login
+
+
+class Answer(StrEnum):
+    """What came of a try. SILENT: neither in nor refused: no connection, no time left, an answer that says nothing."""
+
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Door:
+    """One address of a platform: `path` is what is asked for on the web, with options filled in."""
+
+    host: str
+    protocol: str
+    path: str
+    login: Login
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`said`: what was seen, in English, for a screen. It holds nothing that the other side wrote, and no password."""
+
+    answer: Answer
+    said: str
+
+
+class Doorman(Protocol):
+    """Comes through the edge, checks its certificate, and never raises for what the other side does."""
+
+    def try_door(self, door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
+        """Try to come in, in one log-in of its own, within `timeout_s` seconds. Without a uid: as nobody in particular, on the web only."""
