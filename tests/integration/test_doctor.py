@@ -73,7 +73,7 @@ def test_all_is_well(site: World) -> None:
     assert report.status == 0
     assert {r.component for r in report.results} == {
         "database", "redis", "workers", "beat", "directory", "edge", "mail gateway", "certificates", "images",
-        "clocks", "books", "runs", "templates", "people", "host h1", "host h2",
+        "clocks", "books", "runs", "templates", "people", "proofs", "host h1", "host h2",
     }  # fmt: skip
     assert all(r.text and not r.remedy for r in report.results)
 

@@ -203,7 +203,7 @@ def test_a_bounded_number_of_queries(
 ) -> None:
     for slug in ("alpha", "beta"):
         ready_platform(world, emmy, admin, slug=slug, services=["web"])
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(24):
         samples = scrape()
     assert value(samples, "placo_runs", kind="create", state="done") == 2
 

@@ -198,9 +198,9 @@ def test_a_door_that_remembers_too_long_fails(
     world.doorman.knows = cached
     proof = prove(alpha, emmy)
     assert failed(proof) == {("svn", door, "removed") for door in DOORS}
-    case = proof.cases.get(passed=False)
-    assert case.answer == Answer.REFUSED
-    assert case.seconds is not None and case.seconds > 0.15
+    for case in proof.cases.filter(passed=False):
+        assert case.answer == Answer.REFUSED
+        assert case.seconds is not None and case.seconds > 0.15
 
 
 @pytest.mark.parametrize(

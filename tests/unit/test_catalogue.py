@@ -104,7 +104,7 @@ SPOILT = [
         CHAT, 'protocol = "xmpps"', 'protocol = "imaps"', CHAT, "endpoints[1].host", id="protocol of no route"
     ),
     pytest.param(SVN, 'access = "members"', "", SVN, "endpoints[1].access", id="nobody says who may come in"),
-    pytest.param(GIT, '"members"', '"friends"', GIT, "endpoints[1].access", id="friends may come in"),
+    pytest.param(SVN, '"members"', '"friends"', SVN, "endpoints[1].access", id="friends may come in"),
     pytest.param(GIT, 'login = { by = "basic" }', "", GIT, "endpoints[1].login", id="no log-in"),
     pytest.param(GIT, 'by = "basic"', 'by = "magic"', GIT, "endpoints[1].login.by", id="log-in by magic"),
     pytest.param(GIT, 'by = "basic"', 'by = "imap"', GIT, "endpoints[1].login.by", id="mail on the web"),
