@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("platforms", "0011_rebuilds_of_machines"),
+        ("platforms", "0010_outages_and_lost_hosts"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("platforms", "0010_outages_and_lost_hosts"),
+        ("platforms", "0013_mail_domains_as_drift"),
     ]
 
     operations = [
