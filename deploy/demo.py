@@ -144,14 +144,14 @@ def follow(api: Api, run_id: int) -> None:
 def prove(lab: Lab, owner: Api) -> None:
     """A member uses everything with one password, an outsider nothing, a removed member nothing any more."""
     endpoints = owner("GET", f"/platforms/{SLUG}")["endpoints"]
-    addresses = {endpoint["service"]: endpoint["url"] for endpoint in endpoints}
+    repository = next(endpoint["url"] for endpoint in endpoints if endpoint["service"] == "svn")
     members_page = next(endpoint["url"] for endpoint in endpoints if endpoint["url"].endswith("/members/"))
     member = lab.accounts["member"].uid
     owner("PUT", f"/platforms/{SLUG}/members/{member}")
     wait_for(lambda: lab.get(members_page, "member").status_code == 200, 30, "the member to be let in")
     say(f"{member} was added and opens {members_page}")
     with tempfile.TemporaryDirectory() as folder:
-        work, repository = Path(folder), addresses["svn"]
+        work = Path(folder)
         note = work / "copy" / f"note-{int(time.time())}.txt"
         for command in (
             ["checkout", repository, "copy"],
@@ -163,7 +163,7 @@ def prove(lab: Lab, owner: Api) -> None:
             done = svn(lab, "member", repository, *command, folder=work)
             if done.returncode:
                 raise RuntimeError(f"svn {command[0]}: {done.stderr}")
-    say(f"{member} committed to {addresses['svn']}")
+    say(f"{member} committed to {repository}")
     for role in ("outsider", None):
         status = lab.get(members_page, role).status_code
         if status not in (401, 403):

@@ -23,13 +23,15 @@ PAGE = "<!doctype html><title>Theory</title><p>Théorie"
 @pytest.fixture
 def files(lab: Lab, beta: Made) -> Iterator[str]:
     """The address of `beta`'s files; what a test brings there is taken away. `member` is a member."""
-    beta.owner("PUT", f"/platforms/beta/members/{lab.accounts['member'].uid}")
+    membership = f"/platforms/beta/members/{lab.accounts['member'].uid}"
+    beta.owner("PUT", membership)
     url = beta.url("web", "/dav/")
     wait_for(lambda: lab.get(url, "member").status_code == 200, 30, "the member to be let in")
     yield url
     for name in ("theory/", "theory", "placo-test.php", "placo-test.shtml"):
         for part in ("public", "members"):
             lab.request("DELETE", f"{url}{part}/{name}", "owner")
+    beta.owner.client.delete(membership)  # the test of removal has done it already
 
 
 @pytest.fixture
