@@ -196,6 +196,9 @@ def platform(found: Mapping[str, Any]) -> None:
     machines = [{**machine, "way": way(machine)} for machine in found["machines"]]
     rows("", ("name", "state", "address", "host", "way", "answer"), machines)
     rows("", ("service", "title", "url"), found["endpoints"])
+    commands = [endpoint for endpoint in found["endpoints"] if endpoint["command"]]
+    if commands:
+        rows("", ("service", "command", "fingerprint"), commands)
 
 
 def end(found: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ urlpatterns = [
     path("platforms/new/cost/", new.cost, name="new-cost"),
     path("platforms/new/name/", new.check_name, name="new-name"),
     path("platforms/<slug:slug>/", platforms.picture, name="platform"),
+    path("platforms/<slug:slug>/rebuild/", platforms.rebuild, name="platform-rebuild"),
     path("platforms/<slug:slug>/power/<slug:action>/", platforms.power, name="platform-power"),
     path("platforms/<slug:slug>/activity/", platforms.activity, name="platform-activity"),
     path("platforms/<slug:slug>/change/", change.change, name="platform-change"),

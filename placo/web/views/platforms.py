@@ -10,7 +10,17 @@ from django.utils.translation import gettext as _
 
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
 from placo.platforms.models import Platform
-from placo.services import access, change_views, pictures, platforms, proofs, renewal, selectors, waiting
+from placo.services import (
+    access,
+    change_views,
+    pictures,
+    platforms,
+    proofs,
+    rebuilds,
+    renewal,
+    selectors,
+    waiting,
+)
 from placo.services.errors import Conflict, InvalidInput
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Table
@@ -39,6 +49,7 @@ def picture(request: HttpRequest, slug: str) -> HttpResponse:
         "end": end,
         "possible": _possible(view.platform) - (NOT_AFTER_THE_END if end and end.over else set()),
         "proof": proofs.shown(view.platform) if view.managed else None,
+        "outdated": [m.name for m in view.platform.plan.machines if view.managed and rebuilds.outdated(m)],
         "waiting": change_views.waiting_change(view.platform) if view.managed else None,
     }
     return render(request, "web/platform.html", context)
@@ -48,6 +59,16 @@ def picture(request: HttpRequest, slug: str) -> HttpResponse:
 def power(request: HttpRequest, slug: str, action: str) -> HttpResponse:
     """Start, stop, restart: goes to the live page."""
     run = platforms.power_platform(acting_user=user_of(request), slug=slug, action=action)
+    return redirect("web:run", run.pk)
+
+
+@screen("POST")
+def rebuild(request: HttpRequest, slug: str) -> HttpResponse:
+    """The chosen machines on their newest image, confirmed: goes to the live page."""
+    if request.POST.get("confirm") != "yes":
+        return redirect("web:platform", slug)
+    chosen = request.POST.getlist("machines")
+    run = rebuilds.rebuild_platform(acting_user=user_of(request), slug=slug, machines=chosen)
     return redirect("web:run", run.pk)
 
 
