@@ -248,6 +248,18 @@ def drift(found: Iterable[Mapping[str, Any]]) -> None:
     rows("", columns, [{**one, "difference": difference(one["detail"])} for one in found])
 
 
+def outdated(found: Iterable[Mapping[str, Any]]) -> None:
+    """Platforms with outdated machines."""
+    rows("", ("platform", "state", "host", "machines"), found)
+
+
+def wave(found: Mapping[str, Any]) -> None:
+    """What a rebuild of everything has begun, and what it left."""
+    rows("Begun", ("platform", "run_id"), found["begun"])
+    if found["left"]:
+        rows("Left as they are", ("platform", "detail"), found["left"])
+
+
 def difference(detail: Mapping[str, Any]) -> str:
     """`power: running -> paused`; other details as they are."""
     pairs = (

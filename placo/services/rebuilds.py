@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from placo import wiring
 from placo.domain import saga
-from placo.domain.lifecycle import RequestState, RunKind
+from placo.domain.lifecycle import ENDED, PlatformState, RequestState, RunKind
 from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.rebuild import rebuilt_plan
 from placo.platforms.models import Platform, Run, User
 from placo.services import access, changes, planning, runs
-from placo.services.errors import Conflict, InvalidInput
+from placo.services.errors import Conflict, InvalidInput, ServiceError
 
 
 def newest_image(machine: PlannedMachine) -> str | None:
@@ -26,6 +28,40 @@ def newest_image(machine: PlannedMachine) -> str | None:
 def outdated(machine: PlannedMachine) -> bool:
     """Whether it runs another image than one that is made today, and may be rebuilt."""
     return newest_image(machine) not in (None, machine.image)
+
+
+@dataclass(frozen=True)
+class Wave:
+    """What became of the wish to rebuild many platforms: runs that have begun, and why others have not, by slug."""
+
+    begun: dict[str, Run]
+    refused: dict[str, ServiceError]
+
+
+def outdated_platforms(*, acting_user: User) -> QuerySet[Platform]:
+    """Platforms some of whose machines run another image than would be made today, for administrators."""
+    access.require_administrator(acting_user)
+    kinds, images = wiring.catalogue().machines, wiring.images()
+    newest = {name: images.name_for(name) for name, kind in kinds.items() if not kind.owned}
+    without = [state.value for state in (PlatformState.REQUESTED, *ENDED)]
+    built = Platform.objects.exclude(state__in=without).values_list("pk", "plan_data")
+    late = [
+        pk
+        for pk, plan in built.iterator()
+        if any(newest.get(m["name"], m["image"]) != m["image"] for m in plan["machines"])
+    ]
+    return Platform.objects.filter(pk__in=late).select_related("project", "host")
+
+
+def rebuild_all(*, acting_user: User) -> Wave:
+    """Rebuild whatever is outdated on every platform, as far as each one's state allows; one that refuses stops no other."""
+    wave = Wave({}, {})
+    for slug in outdated_platforms(acting_user=acting_user).order_by("slug").values_list("slug", flat=True):
+        try:
+            wave.begun[slug] = rebuild_platform(acting_user=acting_user, slug=slug)
+        except ServiceError as error:
+            wave.refused[slug] = error
+    return wave
 
 
 @transaction.atomic

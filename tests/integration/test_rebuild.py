@@ -11,8 +11,8 @@ from django.test import Client
 from placo import wiring
 from placo.drivers.ports import DriverError, Power
 from placo.platforms.models import AuditEvent, JournalEntry, LedgerEntry, Platform, Project, Run, Step, User
-from placo.services import audit, changes, engine, rebuilds, runs
-from placo.services.errors import Conflict, InvalidInput, NotFound
+from placo.services import audit, changes, engine, platforms, rebuilds, runs
+from placo.services.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tests.factories import ready_platform
 from tests.fakes import World
 
@@ -176,6 +176,8 @@ def test_the_page_offers_it_and_wants_a_confirmation(
     assert 'name="machines" value="www"' in page
     assert 'name="machines" value="svn"' not in page
     client.post("/platforms/alpha/rebuild/", {"machines": ["www"]})
+    none = client.post("/platforms/alpha/rebuild/", {"confirm": "yes"})
+    assert (none.status_code, "Choose at least one machine." in none.content.decode()) == (422, True)
     assert not Run.objects.filter(kind="rebuild").exists()
     client.force_login(sofia, backend="placo.web.auth.DirectoryBackend")
     assert (
@@ -187,3 +189,60 @@ def test_the_page_offers_it_and_wants_a_confirmation(
     assert answer["Location"].endswith(f"/runs/{run.pk}/")
     world.finish(run.pk)
     assert "Rebuild these machines" not in client.get("/platforms/alpha/").content.decode()
+
+
+@pytest.fixture
+def others(world: World, optics: Project, emmy: User, admin: User) -> list[Platform]:
+    """Two more: `beta` is stopped, `gamma` was made from the newest images."""
+    world.images.versions["www"] = 0
+    beta = ready_platform(world, emmy, admin, slug="beta", services=("web",))
+    world.finish(platforms.power_platform(acting_user=emmy, slug="beta", action="stop").pk)
+    world.images.versions["www"] = 1
+    return [beta, ready_platform(world, emmy, admin, slug="gamma", services=("web",))]
+
+
+def test_administrators_see_all_of_them_and_rebuild_them_at_once(
+    world: World, alpha: Platform, others: list[Platform], emmy: User, admin: User
+) -> None:
+    listed = rebuilds.outdated_platforms(acting_user=admin)
+    assert {platform.slug for platform in listed} == {"alpha", "beta"}
+    with pytest.raises(Forbidden):
+        rebuilds.outdated_platforms(acting_user=emmy)
+    with pytest.raises(Forbidden):
+        rebuilds.rebuild_all(acting_user=emmy)
+
+    wave = rebuilds.rebuild_all(acting_user=admin)
+    assert (set(wave.begun), set(wave.refused)) == ({"alpha"}, {"beta"})
+    assert world.finish(wave.begun["alpha"].pk).state == "done"
+    assert {platform.slug for platform in rebuilds.outdated_platforms(acting_user=admin)} == {"beta"}
+
+
+def test_their_page(
+    world: World, alpha: Platform, others: list[Platform], admin: User, client: Client
+) -> None:
+    client.force_login(admin, backend="placo.web.auth.DirectoryBackend")
+    page = client.get("/operations/images/").content.decode()
+    assert "/platforms/alpha/" in page and "/platforms/beta/" in page
+    assert "/platforms/gamma/" not in page
+    assert "Rebuild all 2 platforms" in page
+    client.post("/operations/images/rebuild/")
+    assert not Run.objects.filter(kind="rebuild").exists()
+    answer = client.post("/operations/images/rebuild/", {"confirm": "yes"}).content.decode()
+    assert "The rebuild of 1 platform has begun." in answer
+    assert "beta</a>: " in answer
+    world.finish(Run.objects.get(kind="rebuild").pk)
+    assert "Rebuild 1 platform" in client.get("/operations/images/").content.decode()
+    assert "alpha" not in client.get("/operations/images/?q=alp").content.decode().partition("<table")[2]
+
+
+def test_the_api_of_all(world: World, alpha: Platform, emmy: User, admin: User, api: Any) -> None:
+    api(emmy)("GET", "/outdated", status=403)
+    api(emmy)("POST", "/outdated/rebuild", status=403)
+    (row,) = api(admin)("GET", "/outdated")
+    assert (row["platform"], row["state"], row["machines"]) == ("alpha", "ready", ["www"])
+    wave = api(admin)("POST", "/outdated/rebuild", status=202)
+    assert [one["platform"] for one in wave["begun"]] == ["alpha"]
+    again = api(admin)("POST", "/outdated/rebuild", status=202)
+    assert (again["begun"], [one["platform"] for one in again["left"]]) == ([], ["alpha"])
+    assert world.finish(wave["begun"][0]["run_id"]).state == "done"
+    assert api(admin)("GET", "/outdated") == []

@@ -140,7 +140,7 @@ def test_a_change_of_size_is_planned_anew_as_it_was_asked(
     monkeypatch.setattr(
         wiring.images(), "name_for", lambda name: f"{now(name)}-new" if name == "www" else now(name)
     )
-    monkeypatch.setattr(planning, "_unbuilt", lambda _machine: None)
+    monkeypatch.setattr(planning, "unbuilt", lambda _machine: None)
     offer = planning.offer(request)
     assert offer is not None and offer.draft is not None
     assert offer.draft.plan.machine("server") == request.plan.machine("server")

@@ -35,9 +35,7 @@ def _possible(platform: Platform) -> set[str]:
     return possible & {RunKind.RETIRE.value} if platform.lost else possible
 
 
-@screen()
-def picture(request: HttpRequest, slug: str) -> HttpResponse:
-    """Services -> machines -> software, with health and addresses."""
+def _picture(request: HttpRequest, slug: str, *, status: int = 200, **extra: object) -> HttpResponse:
     view = pictures.picture(acting_user=user_of(request), slug=slug)
     if view.platform.state == PlatformState.REQUESTED.value:
         return redirect("web:requests-detail", view.platform.request.pk)
@@ -49,10 +47,17 @@ def picture(request: HttpRequest, slug: str) -> HttpResponse:
         "end": end,
         "possible": _possible(view.platform) - (NOT_AFTER_THE_END if end and end.over else set()),
         "proof": proofs.shown(view.platform) if view.managed else None,
-        "outdated": [m.name for m in view.platform.plan.machines if view.managed and rebuilds.outdated(m)],
+        "outdated": [box for box in view.machines if box.outdated],
         "waiting": change_views.waiting_change(view.platform) if view.managed else None,
+        **extra,
     }
-    return render(request, "web/platform.html", context)
+    return render(request, "web/platform.html", context, status=status)
+
+
+@screen()
+def picture(request: HttpRequest, slug: str) -> HttpResponse:
+    """Services -> machines -> software, with health and addresses."""
+    return _picture(request, slug)
 
 
 @screen("POST")
@@ -65,10 +70,17 @@ def power(request: HttpRequest, slug: str, action: str) -> HttpResponse:
 @screen("POST")
 def rebuild(request: HttpRequest, slug: str) -> HttpResponse:
     """The chosen machines on their newest image, confirmed: goes to the live page."""
+    access.get_managed_platform(user_of(request), slug)
     if request.POST.get("confirm") != "yes":
         return redirect("web:platform", slug)
     chosen = request.POST.getlist("machines")
-    run = rebuilds.rebuild_platform(acting_user=user_of(request), slug=slug, machines=chosen)
+    try:
+        run = rebuilds.rebuild_platform(acting_user=user_of(request), slug=slug, machines=chosen)
+    except InvalidInput as error:
+        wrong = flat_errors(error.errors)["machines"]
+        return _picture(request, slug, status=error.status, wrong=wrong)
+    except Conflict as error:
+        return _picture(request, slug, status=error.status, trouble=error)
     return redirect("web:run", run.pk)
 
 
