@@ -42,7 +42,7 @@ from placo.domain.catalogue_reader import Table, open_table
 from placo.domain.protocols import HTTPS, PUBLIC, SMTP, SSH, STREAMS
 
 TEMPLATE_NAMES = frozenset(
-    {"platform", "machine", "network", "directory", "gateway", "endpoints", "options", "tls"}
+    {"platform", "machine", "network", "directory", "gateway", "endpoints", "options", "keys", "tls"}
 )
 """What a file template may use (see placo.domain.archive)."""
 

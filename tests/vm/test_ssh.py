@@ -183,6 +183,9 @@ def test_one_member_cannot_take_the_gateway_down(
         )
         assert count.text.split() == ["64", str(96 << 20)]
         assert int(inside.run(f"ps -o pid= -u {member.uid} | wc -l").text) <= 64
+    # What they left would take the place of their next session.
+    wait_for(lambda: enters(member, gateway) or None, 30, "the member alone again")
+    assert not inside.run("pgrep -x sleep").text.strip()
 
 
 def test_who_is_removed_is_put_out_with_their_tunnels_and_refused(
