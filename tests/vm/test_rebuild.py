@@ -137,9 +137,9 @@ def test_the_system_is_new_and_the_data_are_there(
 
 def test_who_is_no_member_stays_out_of_the_new_system(rebuilt: tuple[Place, dict[str, Any]]) -> None:
     place, _before = rebuilt
-    for ending in ("/members/", "/dav/", "/svn/main"):
-        assert place.lab.get(place.url(ending), "outsider").status_code == 401
-        assert place.lab.get(place.url(ending), "owner").status_code == 200
+    for url in (place.url("/members/"), place.url("/dav/"), place.url("/svn/main") + "/"):
+        assert place.lab.get(url, "outsider").status_code == 401
+        assert place.lab.get(url, "owner").status_code == 200
 
 
 def _make_older(lab: Lab, run_id: int) -> None:
