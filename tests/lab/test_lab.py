@@ -170,7 +170,7 @@ def test_platforms_are_behind_the_wall(lab: Lab) -> None:
     assert "policy drop" in rules and 'iifname "pl*" counter' in rules
     portal = inside(lab.namespace, "nft", "list", "ruleset").output
     assert (
-        "ip daddr 10.77.0.1 tcp dport { 80, 443, 465, 993, 5223 } accept" in portal
+        "ip daddr 10.77.0.1 tcp dport { 25, 80, 443, 465, 993, 5223 } accept" in portal
         and portal.count("policy drop") == 2
     )
     frames = inside(lab.hosts[0].namespace, "ebtables", "-t", "nat", "-L").output
