@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import astuple
 from pathlib import Path
+from urllib.parse import quote
 
 from placo.drivers.checks import dns_label, mail_domains, platform_uuid
 from placo.drivers.ports import DriverError, MailDomain, Rejected
@@ -79,12 +80,27 @@ class PostfixGateway:
         with self._changing() as table:
             return dict(table.execute("SELECT DISTINCT slug, uuid FROM domains ORDER BY slug"))
 
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"file:{quote(str(self._file))}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: everything or nothing, also after a power cut."""
+        """A transaction: everything or nothing, also after a power cut.
+
+        With a write-ahead log (https://www.sqlite.org/wal.html), for Postfix waits for nobody: a look at a table that is being
+        written to, without one, is an error to it, and mails wait a minute.
+        """
         try:
-            with closing(sqlite3.connect(self._file, timeout=_LOCK_TIMEOUT_S, isolation_level=None)) as table:
+            self._file.touch()
+            self._file.chmod(
+                0o644
+            )  # no secret; Postfix reads it, and the files of its log, as a user of its own
+            with closing(self._connect("ro")) as reader, closing(self._connect("rw")) as table:
+                table.execute("PRAGMA journal_mode = WAL")
                 table.execute(_SCHEMA)
+                # Who may write removes the log when it is the last to go, and Postfix cannot make another: a reader goes last.
+                reader.execute("SELECT COUNT(*) FROM domains").fetchone()
                 table.execute("BEGIN IMMEDIATE")
                 try:
                     yield table
@@ -92,6 +108,5 @@ class PostfixGateway:
                     table.execute("ROLLBACK")
                     raise
                 table.execute("COMMIT")
-            self._file.chmod(0o644)  # no secret; Postfix reads it as a user of its own
         except (OSError, sqlite3.Error) as error:
             raise DriverError(f"the mail gateway's table cannot be used: {error}") from error

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import pwd
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.rehearsal.process import short_folder, wait_for
+from placo.drivers.gateway_postfix import TABLE, PostfixGateway
+from placo.drivers.ports import MailDomain
 from tests.contract.gateways import (
     ALPHA,
     BETA,
@@ -130,3 +138,35 @@ def test_who_sends_too_much_has_to_wait_and_nobody_else(strict: PostfixOutside) 
     assert said[:3] == ["", "", ""] and said[3].startswith("45") and said[4].startswith("45")
     assert strict.refusal(ADA, client="127.0.0.9") == ""
     assert len(strict.a.taken) <= 4
+
+
+def _looks(table: Path, uid: int) -> subprocess.CompletedProcess[str]:
+    """What somebody finds in the table who waits for nobody and may write nothing."""
+    look = (
+        "import sqlite3, sys;"
+        "table = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True, timeout=0);"
+        "print(*sorted(row[0] for row in table.execute('SELECT domain FROM domains')))"
+    )
+    python = Path(sys.base_prefix, "bin/python3")  # everybody may run the system's
+    return subprocess.run(
+        [python, "-c", look, table], check=False, capture_output=True, text=True, user=uid, cwd="/"
+    )
+
+
+def test_who_looks_at_the_table_while_it_changes_waits_for_nobody(tmp_path: Path) -> None:
+    """Postfix takes a locked table for a broken one: mails would wait a minute."""
+    with short_folder() as folder:
+        folder.chmod(0o755)
+        gateway = PostfixGateway(tables=folder, queue=tmp_path, address="127.0.0.1", port=1)
+        gateway.ensure_domains("alpha", A, [MailDomain(ALPHA, "127.0.1.1", 25, "mail.alpha.internal")])
+        postfix, table = pwd.getpwnam("postfix").pw_uid, folder / TABLE
+        found = _looks(table, postfix)
+        assert (found.stdout.split(), found.stderr) == ([ALPHA], "")
+        with contextlib.closing(sqlite3.connect(f"file:{table}?mode=ro", uri=True)) as reader:
+            looking = reader.execute("SELECT domain FROM domains UNION ALL SELECT 'more'")
+            assert looking.fetchone() == (ALPHA,)
+            gateway.ensure_domains("beta", B, [MailDomain(BETA, "127.0.1.2", 25, "mail.beta.internal")])
+            found = _looks(table, postfix)
+            assert (found.stdout.split(), found.stderr) == ([ALPHA, BETA], "")
+        gateway.remove_domains("alpha", A)
+        assert _looks(table, postfix).stdout.split() == [BETA]
