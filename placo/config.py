@@ -61,6 +61,8 @@ class Directory:
 
 @checked(frozen=True, config=_STRICT)
 class Edge:
+    """The reverse proxy. Each platform has four ports of `address` for ssh, from `first_ssh_port` on."""
+
     domain: str
     port: int
     sites_dir: Path
@@ -70,6 +72,21 @@ class Edge:
     socket: Path
     address: str
     includes: tuple[Path, ...] = ()
+    first_ssh_port: Annotated[int, Field(ge=1024, le=65532)] = 22000
+
+
+@checked(frozen=True, config=_STRICT)
+class Gateway:
+    """The mail gateway: machines reach it at `address` and `port` under the name `host`, which its certificate has.
+
+    `tables_dir` is where the portal writes what it knows of platforms, `queue_dir` Postfix's queue.
+    """
+
+    host: str
+    address: str
+    tables_dir: Path
+    queue_dir: Path
+    port: Annotated[int, Field(ge=1, le=65535)] = 25
 
 
 @checked(frozen=True, config=_STRICT)
@@ -169,7 +186,8 @@ class Proofs:
 
 @checked(frozen=True, config=_STRICT)
 class SiteConfig:
-    """The whole file. Paths are absolute or relative to the file's folder. Without `mail` no mail leaves."""
+    """The whole file. Paths are absolute or relative to the file's folder. Without `mail` the portal sends none; without
+    `gateway` there is no service with mail addresses."""
 
     site: Site
     database: Database
@@ -179,6 +197,7 @@ class SiteConfig:
     ca: Ca
     network: Network
     metrics: Metrics | None = None
+    gateway: Gateway | None = None
     hosts: tuple[Host, ...] = ()
     projects: tuple[Project, ...] = ()
     expiry: Expiry = Expiry()

@@ -18,6 +18,7 @@ from placo.drivers.certificates import SiteCertificateAuthority
 from placo.drivers.doorman import EdgeDoorman
 from placo.drivers.doors import Doorman
 from placo.drivers.edge_nginx import NginxEdge
+from placo.drivers.gateway_postfix import PostfixGateway
 from placo.drivers.images import ImageCache
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.openldap import OpenLdapDirectory, is_unavailable
@@ -65,8 +66,18 @@ def edge() -> ports.Edge:
         config_file=c.config_file,
         ca_file=site().ca.certificate_file,
         listens=(f"unix:{c.socket} ssl", f"{c.address}:443 ssl"),
+        address=c.address,
         includes=c.includes,
     )
+
+
+@cache
+def gateway() -> ports.MailGateway | None:
+    """The site's mail gateway, if it has one."""
+    c = site().gateway
+    if c is None:
+        return None
+    return PostfixGateway(tables=c.tables_dir, queue=c.queue_dir, address=c.address, port=c.port)
 
 
 @cache
@@ -81,7 +92,7 @@ def prober() -> ports.Prober:
     """Asks services through the edge."""
     c = site().edge
     streams = {name: (c.address, port) for name, port in STREAMS.items()}
-    return EdgeProber(c.socket, site().ca.certificate_file, c.port, streams=streams)
+    return EdgeProber(c.socket, site().ca.certificate_file, c.port, streams=streams, address=c.address)
 
 
 @cache

@@ -21,7 +21,7 @@ from placo.domain.lifecycle import RunState, StepState
 from placo.drivers.doors import Door
 from placo.drivers.fake_directory import FakeDirectory
 from placo.drivers.fake_doorman import FakeDoorman
-from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeProber
+from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeGateway, FakeProber
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
 from placo.drivers.faults import Faults
@@ -47,6 +47,7 @@ class World:
     hosts: dict[str, FakeHypervisor]
     directory: FakeDirectory
     edge: FakeEdge
+    gateway: FakeGateway
     authority: FakeCertificateAuthority
     prober: FakeProber
     images: FakeImages
@@ -68,7 +69,11 @@ class World:
             (*disks, "ensure_network", "ensure_domain", "start_domain", "detach_seed"), host
         )
         found |= dict.fromkeys(("ensure_platform", "ensure_machine_account"), self.directory.faults)
-        return found | {"ensure_site": self.edge.faults, "issue": self.authority.faults}
+        return found | {
+            "ensure_site": self.edge.faults,
+            "ensure_domains": self.gateway.faults,
+            "issue": self.authority.faults,
+        }
 
     def warm(self) -> None:
         """Templates on all hosts, so that platforms come up warm from now on."""
@@ -134,6 +139,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
         hosts={name: FakeHypervisor(folder / name, name) for name in ("h1", "h2")},
         directory=directory,
         edge=edge,
+        gateway=FakeGateway(folder / "gateway"),
         authority=FakeCertificateAuthority(),
         prober=FakeProber(edge),
         images=FakeImages(folder / "images"),
@@ -141,7 +147,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
     )
     world.prober.answers = _Answers()
     monkeypatch.setattr(wiring, "hypervisor", lambda name, *rest: world.hosts[name])
-    for name in ("directory", "edge", "authority", "prober", "images", "doorman"):
+    for name in ("directory", "edge", "gateway", "authority", "prober", "images", "doorman"):
         monkeypatch.setattr(wiring, name, partial(getattr, world, name))
     monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
     monkeypatch.setattr(asking, "_send", world.asked.append)
@@ -166,5 +172,5 @@ class _Answers(dict[str, int]):
         label = host.partition(".")[0]
         for machine in wiring.catalogue().machines.values():
             if label.endswith(machine.probe.host.removeprefix("{slug}")):
-                return next(iter(machine.probe.expect_status), 200)
+                return next(iter(machine.probe.expect_status), default)
         return default

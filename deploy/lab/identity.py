@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy.lab.layout import DIRECTORY_ADDRESS, DIRECTORY_HOST, EDGE_DOMAIN, Lab
+from deploy.lab.layout import DIRECTORY_ADDRESS, DIRECTORY_HOST, EDGE_DOMAIN, GATEWAY_HOST, Lab
 from deploy.lab.shell import LabError, write
 
 _CA_LIFE = timedelta(days=3650)
@@ -23,7 +23,7 @@ _RENEW_BEFORE = timedelta(days=30)
 
 
 def ensure(lab: Lab) -> None:
-    """Make what is missing: the CA, the edge's and the directory's certificates, the site secret."""
+    """Make what is missing: the CA, the certificates of edge, directory and mail gateway, the site secret."""
     for folder in (lab.secrets, lab.ca_key.parent):
         folder.mkdir(parents=True, exist_ok=True)
     lab.secrets.chmod(0o700)
@@ -35,6 +35,7 @@ def ensure(lab: Lab) -> None:
     _ensure_certificate(
         lab, lab.root / "directory" / "tls", [DIRECTORY_HOST], [DIRECTORY_ADDRESS], common_name=DIRECTORY_HOST
     )
+    _ensure_certificate(lab, lab.gateway / "tls", [GATEWAY_HOST], addresses=[], common_name=GATEWAY_HOST)
     secret(lab, "secret-key", length=48)
     secret(lab, "metrics-token", length=32)
 

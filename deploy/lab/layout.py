@@ -19,6 +19,7 @@ PLATFORM_PREFIX = 28
 DNS_DOMAIN = "placo.internal"
 EDGE_DOMAIN = "placo.localhost"
 DIRECTORY_HOST = f"directory.{DNS_DOMAIN}"
+GATEWAY_HOST = f"gateway.{DNS_DOMAIN}"
 STORAGE_POOL = "placo"
 #: The environment variable that every process of a lab carries: how a killed lab's remains are found again.
 MARKER = "PLACO_LAB_ID"
@@ -156,6 +157,11 @@ class Lab:
     @property
     def edge(self) -> Path:
         return self.root / "edge"
+
+    @property
+    def gateway(self) -> Path:
+        """What the mail gateway keeps: configuration, tables, queue; /var/lib/postfix to Postfix."""
+        return self.root / "gateway"
 
     @property
     def configuration(self) -> Path:

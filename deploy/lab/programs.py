@@ -26,6 +26,7 @@ from deploy.lab.shell import LabError, render, write
 from deploy.lab.state import State
 
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
+GATEWAY_HOME = "/var/lib/postfix"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: What `--without` can leave out.
 PARTS = ("app", "hosts")
@@ -61,6 +62,11 @@ def slapd_binds(lab: Lab) -> Binds:
     return (lab.root / "directory", "/var/lib/ldap"), (lab.run / "slapd", "/run")
 
 
+def gateway_binds(lab: Lab) -> Binds:
+    """The same for the mail gateway's Postfix."""
+    return ((lab.gateway, GATEWAY_HOME),)
+
+
 def private_command(binds: Binds, user: str | None, command: Sequence[object]) -> list[str]:
     """`command` in a mount namespace with `binds` (folder, where it is seen), as a system user or as root."""
     mounts = "; ".join(f"mount --bind {shlex.quote(str(source))} {target}" for source, target in binds)
@@ -72,7 +78,7 @@ def private_command(binds: Binds, user: str | None, command: Sequence[object]) -
 
 def all_of(lab: Lab, state: State, without: Sequence[str]) -> list[Program]:
     """The programs of this start, in starting order."""
-    programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _front(lab)]
+    programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _gateway(lab), _front(lab)]
     programs += [_host(state, host) for host in lab.hosts]
     programs += [_web(lab), _celery(lab, "worker", 60), _celery(lab, "beat", 61), _watch(lab)]
     return [program for program in programs if program.part not in without]
@@ -164,6 +170,17 @@ def _edge(lab: Lab) -> Program:
     command = in_portal(lab, _nginx(lab, lab.edge / "nginx.conf", "edge"))
     why = "nginx in front of all platforms."
     return Program("edge", "infra", _script(lab, "edge", why, command, sockets=lab.edge_sockets), 20)
+
+
+def _gateway(lab: Lab) -> Program:
+    command = in_portal(lab, private_command(gateway_binds(lab), None, postfix(f"{GATEWAY_HOME}/etc")))
+    why = "Postfix: takes mail for all platforms, and theirs out."
+    return Program("gateway", "infra", _script(lab, "gateway", why, command), 20)
+
+
+def postfix(config: object) -> list[str]:
+    """The command that runs Postfix in the foreground. -d: it stays in the process group that it was started in."""
+    return ["sh", "-euc", f"postfix -c {config} check; exec /usr/lib/postfix/sbin/master -c {config} -d"]
 
 
 def _front(lab: Lab) -> Program:

@@ -14,7 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 DEPLOY = Path(__file__).resolve().parents[1]
 _TEMPLATES = Environment(
-    loader=FileSystemLoader([str(DEPLOY / "lab" / "templates"), str(DEPLOY / "host")]),
+    loader=FileSystemLoader(
+        [str(DEPLOY / "lab" / "templates"), str(DEPLOY / "host"), str(DEPLOY / "gateway")]
+    ),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from deploy.lab import (
     application,
     directory,
+    gateway,
     hosts,
     identity,
     network,
@@ -46,6 +47,7 @@ _NEEDED = (
     "ldapadd",
     "redis-server",
     "nginx",
+    "postfix",
 )
 
 
@@ -214,6 +216,7 @@ def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> tuple[list[Pro
         site.write_files(lab, settled)
         services.prepare(lab, settled)
         directory.prepare(lab)
+        gateway.prepare(lab)
         for host in lab.hosts:
             hosts.prepare(host)
         wanted = programs.all_of(lab, settled, without)
@@ -225,12 +228,13 @@ def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> tuple[list[Pro
 
 def _start_infrastructure(lab: Lab, settled: State, supervisor: Supervisor, wanted: list[Program]) -> None:
     infrastructure = [program for program in wanted if program.part == "infra"]
-    with step("PostgreSQL, Redis, directory, edge"):
+    with step("PostgreSQL, Redis, directory, edge, mail gateway"):
         supervisor.start(infrastructure)
         _await(lab, "postgres", lambda: services.postgres_answers(lab))
         _await(lab, "redis", lambda: services.redis_answers(lab))
         _await(lab, "directory", lambda: directory.is_answering(lab))
         _await(lab, "edge", lambda: services.edge_answers(lab))
+        _await(lab, "gateway", lambda: gateway.is_answering(lab))
         _await(lab, "front", lambda: services.front_answers(settled))
         services.ensure_database(lab)
     with step("people, groups, projects in the directory"):

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.lab import site as lab_site
-from deploy.lab.layout import BASE, DIRECTORY_ADDRESS, DIRECTORY_HOST, DNS_DOMAIN, EDGE_DOMAIN, REPOSITORY
+from deploy.lab.layout import (
+    BASE,
+    DIRECTORY_ADDRESS,
+    DIRECTORY_HOST,
+    DNS_DOMAIN,
+    EDGE_DOMAIN,
+    GATEWAY_HOST,
+    REPOSITORY,
+)
 from deploy.lab.programs import celery
 from deploy.lab.shell import write
 from deploy.rehearsal.process import Server, short_folder
@@ -151,6 +159,11 @@ class Site:
                     ("sites_dir", "certificates_dir", "pid_file", "config_file", "socket"), nowhere
                 ),
                 "address": "127.0.0.1",
+            },
+            "gateway": {
+                "host": GATEWAY_HOST,
+                "address": "127.0.0.1",
+                **dict.fromkeys(("tables_dir", "queue_dir"), nowhere),
             },
             "ca": {"certificate_file": nowhere, "key_file": nowhere},
             "network": {"pool": "10.64.0.0/12", "prefix": 28, "dns_domain": DNS_DOMAIN},

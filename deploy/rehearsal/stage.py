@@ -19,7 +19,7 @@ from deploy.rehearsal.trouble import SharedFaults, TroubleFile
 from placo.domain import saga
 from placo.drivers import ports
 from placo.drivers.fake_directory import FakeDirectory
-from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge
+from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeGateway
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
 
@@ -79,11 +79,14 @@ class Stage:
 
         edge, authority = FakeEdge(self.folder / "edge"), FakeCertificateAuthority()
         edge.faults, authority.faults = SharedFaults("edge", trouble), SharedFaults("authority", trouble)
+        gateway = FakeGateway(self.folder / "gateway")
+        gateway.faults = SharedFaults("gateway", trouble)
         images = FakeImages(self.folder / "images")
         prober: ports.Prober = _Prober(edge)
         doubles: dict[str, Callable[..., object]] = {
             "hypervisor": hypervisor,
             "edge": lambda: edge,
+            "gateway": lambda: gateway,
             "authority": lambda: authority,
             "images": lambda: images,
             "prober": lambda: prober,
@@ -149,9 +152,11 @@ class _Prober:
     ) -> ports.ProbeResult:
         return self._told(host, "https", f"answers {min(expect_status)}")
 
-    def greeting(self, host: str, protocol: str, _timeout_s: float) -> ports.ProbeResult:
-        return self._told(host, protocol, "greets")
+    def greeting(
+        self, host: str, protocol: str, _timeout_s: float, edge_port: int | None = None
+    ) -> ports.ProbeResult:
+        return self._told(host, protocol, "greets", edge_port)
 
-    def _told(self, host: str, protocol: str, well: str) -> ports.ProbeResult:
-        routed = self._edge.routed(host, protocol)
+    def _told(self, host: str, protocol: str, well: str, edge_port: int | None = None) -> ports.ProbeResult:
+        routed = self._edge.routed(host, protocol, edge_port)
         return ports.ProbeResult(routed, well if routed else "nobody is there")

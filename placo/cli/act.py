@@ -203,6 +203,23 @@ for _action, _help in POWER.items():
 
 
 @app.command()
+def rebuild(
+    slug: Slug,
+    machine: Annotated[
+        list[str] | None,
+        typer.Option(help="A machine, several times for several; all outdated ones without it."),
+    ] = None,
+    follow: Follow = False,
+    json: Json = False,
+) -> None:
+    """Give machines new system disks from the newest image; their data volumes stay, everything else in them is lost."""
+    api = portal()
+    wish: dict[str, Any] = {"machines": machine} if machine else {}
+    answer = api("POST", "platforms", slug, "rebuild", **wish)
+    began(api, answer, f"Rebuild of {slug} has begun", json=json, follow=follow)
+
+
+@app.command()
 def renew(slug: Slug, json: Json = False) -> None:
     """Give a platform more time: as many days as it was first asked for; started again if its end had stopped it."""
     api = portal()

@@ -196,6 +196,9 @@ def platform(found: Mapping[str, Any]) -> None:
     machines = [{**machine, "way": way(machine)} for machine in found["machines"]]
     rows("", ("name", "state", "address", "host", "way", "answer"), machines)
     rows("", ("service", "title", "url"), found["endpoints"])
+    commands = [endpoint for endpoint in found["endpoints"] if endpoint["command"]]
+    if commands:
+        rows("", ("service", "command", "fingerprint"), commands)
 
 
 def end(found: Mapping[str, Any]) -> str:
@@ -243,6 +246,18 @@ def drift(found: Iterable[Mapping[str, Any]]) -> None:
     """Drift, with what was expected and found."""
     columns = ("id", "kind", "where", "what", "name", "platform", "difference", "remedy", "accepted_by")
     rows("", columns, [{**one, "difference": difference(one["detail"])} for one in found])
+
+
+def outdated(found: Iterable[Mapping[str, Any]]) -> None:
+    """Platforms with outdated machines."""
+    rows("", ("platform", "state", "host", "machines"), found)
+
+
+def wave(found: Mapping[str, Any]) -> None:
+    """What a rebuild of everything has begun, and what it left."""
+    rows("Begun", ("platform", "run_id"), found["begun"])
+    if found["left"]:
+        rows("Left as they are", ("platform", "detail"), found["left"])
 
 
 def difference(detail: Mapping[str, Any]) -> str:

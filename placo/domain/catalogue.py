@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from placo.domain.catalogue_model import (
     Probe,
     Route,
     Service,
+    Size,
     Software,
     Text,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "Problem",
     "Route",
     "Service",
+    "Size",
     "Software",
     "Text",
     "UnknownServiceError",
@@ -102,6 +104,17 @@ class Catalogue:
         """All software of a machine in order of installation, the base first."""
         names = (BASE_SOFTWARE, *self.machines[machine].software)
         return tuple(self.software[name] for name in names)
+
+    def sized(
+        self, machine: str, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
+    ) -> Machine:
+        """A kind of machine in the size that the options of these services choose, by default where nothing is chosen."""
+        for service in services:
+            for option in self.services[service].options:
+                if option.type is OptionType.SIZE and option.machine == machine:
+                    value = options.get(service, {}).get(option.name, option.default)
+                    return self.machines[machine].sized(str(value))
+        return self.machines[machine]
 
     @cached_property
     def longest_slug(self) -> int:
@@ -187,7 +200,19 @@ def load_catalogue(path: Path, guest: Path | None = None) -> Catalogue:
     if problems:
         raise CatalogueError(problems)
     files = _guest_files(guest or default_guest_folder())
-    return Catalogue(parts.services, parts.machines, parts.software, files)
+    offered = {name: _with_sizes(service, parts) for name, service in parts.services.items()}
+    return Catalogue(offered, parts.machines, parts.software, files)
+
+
+def _with_sizes(service: Service, parts: Parts) -> Service:
+    """The service, its options of type size with the sizes of their machines to choose from."""
+
+    def chosen_from(option: Option) -> Option:
+        titles = {size.name: size.title for size in parts.machines[option.machine].sizes}
+        return replace(option, choices=tuple(titles), titles=titles)
+
+    options = (chosen_from(o) if o.type is OptionType.SIZE else o for o in service.options)
+    return replace(service, options=tuple(options))
 
 
 def _folders(path: Path) -> list[Path]:

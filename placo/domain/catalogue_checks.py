@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from placo.domain.catalogue_errors import Problem
 from placo.domain.catalogue_model import BASE_SOFTWARE, Endpoint, Machine, OptionType, Service, Software
+from placo.domain.protocols import SSH, SSH_PORTS
 
 SLUG = "{slug}"
 
@@ -31,6 +32,7 @@ def check_all(parts: Parts) -> list[Problem]:
     problems += _check_cycles(parts)
     problems += _check_hosts(parts)
     problems += _check_software(parts)
+    problems += _check_ports(parts)
     return problems
 
 
@@ -61,6 +63,7 @@ def _check_service(service: Service, parts: Parts) -> list[Problem]:
         problems.append(
             Problem(file, "endpoints", f'"{name}" is there twice.', "Give each endpoint its own name.")
         )
+    problems += _check_size_options(service, parts, file)
     for number, endpoint in enumerate(service.endpoints, start=1):
         key = f"endpoints[{number}]"
         if endpoint.machine not in service.machines:
@@ -130,7 +133,84 @@ def _check_machine(machine: Machine, parts: Parts) -> list[Problem]:
     if (machine.probe.host, machine.probe.protocol) not in {(r.host, r.protocol) for r in machine.routes}:
         message = f'no {machine.probe.protocol} route of this machine has the host "{machine.probe.host}".'
         problems.append(Problem(file, "probe.host", message, "Probe a host of one of its [[routes]]."))
+    problems += _check_sizes(machine, file)
     problems += _check_targets(machine, parts, file)
+    return problems
+
+
+def _check_size_options(service: Service, parts: Parts, file: str) -> list[Problem]:
+    """An option of type size chooses among the sizes of one of the service's machines, of which only one service decides."""
+    problems = []
+    for number, option in enumerate(service.options, start=1):
+        if option.type is not OptionType.SIZE:
+            continue
+        key = f"options[{number}]"
+        if option.machine not in service.machines:
+            remedy = f"Name one of this service's machines: {', '.join(service.machines)}."
+            problems.append(
+                Problem(file, f"{key}.machine", f'"{option.machine}" is not one of them.', remedy)
+            )
+            continue
+        others = [
+            (other.id, place)
+            for other in parts.services.values()
+            for place, it in enumerate(other.options, start=1)
+            if it.type is OptionType.SIZE and it.machine == option.machine
+        ]
+        if others[0] != (service.id, number):
+            remedy = f"Leave the size to the option of {others[0][0]}."
+            problems.append(
+                Problem(file, f"{key}.machine", f'the size of "{option.machine}" is chosen already.', remedy)
+            )
+        sizes = (
+            [size.name for size in parts.machines[option.machine].sizes]
+            if option.machine in parts.machines
+            else []
+        )
+        if option.machine in parts.machines and option.default not in sizes:
+            place = f"machines/{option.machine}/machine.toml"
+            remedy = f"Name one of: {', '.join(sizes)}." if sizes else f"Add [[sizes]] to {place}."
+            problems.append(
+                Problem(
+                    file, f"{key}.default", f'"{option.default}" is no size of "{option.machine}".', remedy
+                )
+            )
+    return problems
+
+
+def _check_sizes(machine: Machine, file: str) -> list[Problem]:
+    """Each size its own name, and none smaller than what the machine's image needs."""
+    problems = [
+        Problem(file, "sizes", f'"{name}" is there twice.', "Give each size its own name.")
+        for name in _duplicates([size.name for size in machine.sizes])
+    ]
+    for number, size in enumerate(machine.sizes, start=1):
+        if size.memory_mib < machine.memory_mib:
+            message = f"{size.memory_mib} is less than the machine needs at least, its own memory_mib."
+            remedy = f"Write {machine.memory_mib} or more, or lower memory_mib of the machine."
+            problems.append(Problem(file, f"sizes[{number}].memory_mib", message, remedy))
+    return problems
+
+
+def _check_ports(parts: Parts) -> list[Problem]:
+    """A platform with all services has ports enough, and whoever is reached by ssh an address that says so."""
+    uses = [
+        (f"services/{service.id}.toml", f"endpoints[{number}].protocol")
+        for service in parts.services.values()
+        for number, endpoint in enumerate(service.endpoints, start=1)
+        if endpoint.protocol == SSH
+    ]
+    message = f"there are more than {SSH_PORTS} endpoints of {SSH} in the catalogue."
+    remedy = f"A platform has {SSH_PORTS} ports for it: remove one."
+    problems = [Problem(file, key, message, remedy) for file, key in uses[SSH_PORTS:]]
+    for machine in parts.machines.values():
+        for number, route in enumerate(machine.routes, start=1):
+            endpoints = parts.services[route.service].endpoints if route.service in parts.services else ()
+            if route.protocol == SSH and (route.host, SSH) not in {(e.host, e.protocol) for e in endpoints}:
+                file, key = f"machines/{machine.name}/machine.toml", f"routes[{number}].host"
+                message = f'no endpoint of "{route.service}" has this host, so that there is no port for it.'
+                remedy = f"Add [[endpoints]] to services/{route.service}.toml, or remove the route."
+                problems.append(Problem(file, key, message, remedy))
     return problems
 
 

@@ -16,7 +16,7 @@ from placo.domain.catalogue_names import (
 )
 from placo.domain.catalogue_reader import Table
 from placo.domain.doors import KINDS, REFUSED, Access, Login, LoginKind
-from placo.domain.protocols import HTTPS, PUBLIC, SMTP
+from placo.domain.protocols import HTTPS, PUBLIC, SMTP, SSH
 
 LOGIN_EXAMPLE = 'login = { by = "basic" }'
 
@@ -29,12 +29,13 @@ def read_endpoint(table: Table) -> Endpoint:
         machine=table.text("machine", NAME, "www"),
         protocol=protocol,
         host=table.text("host", MAIL_DOMAIN if protocol == SMTP else HOST, HOST_EXAMPLE),
-        path=table.text("path", PATH, "/", default="/"),
+        path=table.text("path", PATH, "/", default="/") if protocol != SSH else "/",
         title=table.bilingual("title"),
         access=Access(table.text("access", "|".join(Access), Access.MEMBERS.value)),
         public_if=table.text("public_if", f"({OPTION_NAME})?", "public", default=""),
         owners_if=table.text("owners_if", f"({OPTION_NAME})?", "owners_only", default=""),
         login=_read_login(table.table("login", LOGIN_EXAMPLE)),
+        user=table.text("user", f"({NAME})?", "root", default="") if protocol == SSH else "",
     )
     table.close()
     _check_access(table, endpoint)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from placo.domain import aliases
 from placo.domain.doors import Access, Login
+from placo.domain.protocols import SMTP
 
 OptionValue = bool | int | str
 """The value of an option that an owner chose."""
@@ -24,6 +26,9 @@ BASE_SOFTWARE = "base"
 """The software every machine has, never listed: the shared first layer of all images."""
 
 DNS_LABEL_LENGTH = 63
+
+MEMORY_STEP_MIB, MEMORY_MAX_MIB, VCPUS_MAX, DATA_MAX_GIB = 64, 262_144, 64, 16_384
+"""Bounds of a size that anybody may ask for; the quota is what really limits it."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,21 @@ class OptionType(StrEnum):
 
     BOOLEAN = "boolean"
     CHOICE = "choice"
+    SIZE = "size"
     INTEGER = "integer"
     TEXT = "text"
+    ALIASES = "aliases"
+
+
+CHOOSING = (OptionType.CHOICE, OptionType.SIZE)
+"""The kinds of which one of a few values is chosen."""
+
+
+def value_words(value: object) -> Text:
+    """The value of an option: yes or no, else as it is."""
+    if isinstance(value, bool):
+        return Text("yes", "oui") if value else Text("no", "non")
+    return Text(str(value), str(value))
 
 
 class OptionError(ValueError):
@@ -59,12 +77,35 @@ class OptionError(ValueError):
         self.option = option
 
 
+def _alias_problem(error: aliases.AliasError) -> Text:
+    what = error.subject
+    return {
+        "syntax": Text(
+            f"“{what}” is not of the form name=person,person.",
+            f"« {what} » n'est pas de la forme nom=personne,personne.",
+        ),
+        "name": Text(
+            f"“{what}” cannot stand before the @: a to z, digits, and single . _ - between them, 64 characters at most.",
+            f"« {what} » ne peut pas précéder le @ : a à z, chiffres, et des . _ - isolés entre eux, 64 caractères au plus.",
+        ),
+        "reserved": Text(f"“{what}” is reserved.", f"« {what} » est réservé."),
+        "twice": Text(f"“{what}” is there twice.", f"« {what} » apparaît deux fois."),
+        "many": Text(
+            f"At “{what}” it is too much: {aliases.NAMES_MAX} addresses, {aliases.TARGETS_MAX} people each.",
+            f"À partir de « {what} », c'est trop : {aliases.NAMES_MAX} adresses, {aliases.TARGETS_MAX} personnes chacune.",
+        ),
+        "loop": Text(f"This goes round in a circle: {what}.", f"Ceci tourne en rond : {what}."),
+    }[error.problem]
+
+
 @dataclass(frozen=True)
 class Option:
     """Something the owner can choose about a service.
 
     `minimum` and `maximum` bound an integer, or the length of a text; `pattern` is a regular expression that a whole
-    text has to match; `choices` are the values of a choice.
+    text has to match; `choices` are the values of a choice, `titles` what they are called. The choices of a size are the
+    sizes of `machine`. A text of the type "aliases" is one of placo.domain.aliases; that
+    its people exist is checked where there is a directory.
     """
 
     name: str
@@ -72,6 +113,8 @@ class Option:
     title: Text
     default: OptionValue
     choices: tuple[str, ...] = ()
+    titles: Mapping[str, Text] = field(default_factory=dict)
+    machine: str = ""
     minimum: int | None = None
     maximum: int | None = None
     pattern: str | None = None
@@ -87,12 +130,27 @@ class Option:
             return self._check_integer(value)
         if not isinstance(value, str):
             raise OptionError(Text("A text is expected.", "Un texte est attendu."))
-        if self.type is OptionType.CHOICE:
+        if self.type in CHOOSING:
             if value in self.choices:
                 return value
             known = ", ".join(self.choices)
             raise OptionError(Text(f"Choose one of: {known}.", f"Choisissez parmi : {known}."))
-        return self._check_text(value)
+        text = self._check_text(value)
+        if self.type is OptionType.ALIASES:
+            try:
+                aliases.parse(text)
+            except aliases.AliasError as error:
+                raise OptionError(_alias_problem(error)) from error
+        return text
+
+    def words(self, value: object) -> Text:
+        """What a value is called: a choice by its title, if it has one."""
+        return self.titles.get(str(value)) or value_words(value)
+
+    @property
+    def named(self) -> tuple[tuple[str, Text], ...]:
+        """The choices, each with what it is called."""
+        return tuple((choice, self.words(choice)) for choice in self.choices)
 
     def _check_integer(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -130,7 +188,8 @@ class Endpoint:
     """An address that people use. `host` is a label below the edge's domain; `path` may name options of the service.
 
     `protocol` is one of placo.domain.protocols.PUBLIC; of "smtp" the host is a domain of mail addresses. `access` says who may come
-    in; `public_if` and `owners_if` name options (yes or no) that say otherwise where the owner chose so.
+    in; `public_if` and `owners_if` name options (yes or no) that say otherwise where the owner chose so. `user` is
+    as whom everybody logs in by ssh; without one, people do so with their own names.
     """
 
     name: str
@@ -143,6 +202,7 @@ class Endpoint:
     public_if: str
     owners_if: str
     login: Login
+    user: str = ""
 
     def label(self, slug: str) -> str:
         """The DNS label of this endpoint for the platform `slug`."""
@@ -185,6 +245,11 @@ class Service:
     needs: tuple[str, ...]
     options: tuple[Option, ...]
     endpoints: tuple[Endpoint, ...]
+
+    @property
+    def has_addresses(self) -> bool:
+        """It takes mail: nothing for a site without a mail gateway."""
+        return any(endpoint.protocol == SMTP for endpoint in self.endpoints)
 
     def defaults(self) -> dict[str, OptionValue]:
         """The options nobody has touched."""
@@ -250,8 +315,23 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Size:
+    """A size that a machine may have, by a name."""
+
+    name: str
+    title: Text
+    memory_mib: int
+    vcpus: int
+    data_volume_gib: int
+
+
+@dataclass(frozen=True)
 class Machine:
-    """One kind of virtual machine. `software` is in order of installation and does not list the base."""
+    """One kind of virtual machine. `software` is in order of installation and does not list the base.
+
+    `owned`: its system disk holds what its administrators installed; never rebuilt. `sizes` are those that an option of a
+    service may choose from; where none does, the machine's own numbers hold.
+    """
 
     name: str
     title: Text
@@ -264,6 +344,16 @@ class Machine:
     routes: tuple[Route, ...]
     probe: Probe
     backup_paths: tuple[str, ...]
+    owned: bool = False
+    sizes: tuple[Size, ...] = ()
+
+    def sized(self, name: str) -> Machine:
+        """The same kind of machine in one of its sizes; as it is where it has none of that name."""
+        for size in self.sizes:
+            if size.name == name:
+                numbers = {key: getattr(size, key) for key in ("memory_mib", "vcpus", "data_volume_gib")}
+                return replace(self, **numbers)
+        return self
 
 
 @dataclass(frozen=True)

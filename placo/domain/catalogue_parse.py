@@ -11,7 +11,11 @@ from jinja2 import Environment, TemplateSyntaxError, meta
 from placo.domain.catalogue_endpoints import read_endpoint
 from placo.domain.catalogue_errors import Problem
 from placo.domain.catalogue_model import (
+    DATA_MAX_GIB,
     DATA_ROOT,
+    MEMORY_MAX_MIB,
+    MEMORY_STEP_MIB,
+    VCPUS_MAX,
     FileTemplate,
     Machine,
     Option,
@@ -21,6 +25,7 @@ from placo.domain.catalogue_model import (
     Probe,
     Route,
     Service,
+    Size,
     Software,
 )
 from placo.domain.catalogue_names import (
@@ -34,9 +39,11 @@ from placo.domain.catalogue_names import (
     PATH,
 )
 from placo.domain.catalogue_reader import Table, open_table
-from placo.domain.protocols import HTTPS, PUBLIC, SMTP, STREAMS
+from placo.domain.protocols import HTTPS, PUBLIC, SMTP, SSH, STREAMS
 
-TEMPLATE_NAMES = frozenset({"platform", "machine", "directory", "endpoints", "options", "tls"})
+TEMPLATE_NAMES = frozenset(
+    {"platform", "machine", "network", "directory", "gateway", "endpoints", "options", "keys", "tls"}
+)
 """What a file template may use (see placo.domain.archive)."""
 
 
@@ -80,6 +87,8 @@ def _parse_option(table: Table) -> Option:
         title=table.bilingual("title"),
         default=default if isinstance(default, bool | int | str) else False,
         choices=choices,
+        titles=table.bilinguals("titles", choices),
+        machine=table.text("machine", NAME, "www") if kind == OptionType.SIZE else "",
         minimum=table.optional_integer("min"),
         maximum=table.optional_integer("max"),
         pattern=pattern if isinstance(pattern, str) else None,
@@ -100,7 +109,7 @@ def _is_pattern(pattern: object) -> bool:
 
 def _check_option(table: Table, option: Option, default: object) -> None:
     """Do the keys of an option go with its type, and does it take its own default?"""
-    bounded = option.type in (OptionType.INTEGER, OptionType.TEXT)
+    bounded = option.type in (OptionType.INTEGER, OptionType.TEXT, OptionType.ALIASES)
     if (option.type is OptionType.CHOICE) != bool(option.choices):
         remedy = "Give a list of choices to an option of type choice, and to no other."
         table.complain("choices", f"does not go with type {option.type.value}.", remedy)
@@ -115,6 +124,8 @@ def _check_option(table: Table, option: Option, default: object) -> None:
     if default is None:
         table.complain("default", "is missing.", "Say what is taken when the owner chooses nothing.")
         return
+    if option.type is OptionType.SIZE:
+        return  # which sizes there are is said by the machine: catalogue_checks
     try:
         option.check(default)
     except OptionError as error:
@@ -140,14 +151,31 @@ def read_machine(table: Table, name: str) -> Machine:
         vcpus=table.integer("vcpus", 1, 256),
         system_disk_gib=table.integer("system_disk_gib", 1, 1 << 14),
         data_volume_gib=table.integer("data_volume_gib", 1, 1 << 17),
+        owned=table.boolean("owned", default=False),
         software=table.strings("software", NAME, "apache", required=True),
         ports=tuple(_parse_port(port) for port in table.tables("ports")),
         routes=tuple(_parse_route(route) for route in table.tables("routes")),
         probe=_parse_probe(table.table("probe")),
         backup_paths=_parse_backup(table.table("backup")),
+        sizes=tuple(_parse_size(size) for size in table.tables("sizes")),
     )
     table.close()
     return machine
+
+
+def _parse_size(table: Table) -> Size:
+    size = Size(
+        name=table.text("name", NAME, "small"),
+        title=table.bilingual("title"),
+        memory_mib=table.integer("memory_mib", 128, MEMORY_MAX_MIB),
+        vcpus=table.integer("vcpus", 1, VCPUS_MAX),
+        data_volume_gib=table.integer("data_volume_gib", 1, DATA_MAX_GIB),
+    )
+    if size.memory_mib % MEMORY_STEP_MIB:
+        remedy = f"Write a multiple of {MEMORY_STEP_MIB}."
+        table.complain("memory_mib", f"{size.memory_mib} is no multiple of {MEMORY_STEP_MIB}.", remedy)
+    table.close()
+    return size
 
 
 def _parse_port(table: Table) -> Port:
@@ -175,7 +203,7 @@ def _parse_route(table: Table) -> Route:
 def _parse_probe(table: Table) -> Probe:
     if not table.data:  # already reported as missing
         return Probe(HTTPS, HOST_EXAMPLE, "/", (200,), 5.0)
-    protocol = table.text("protocol", "|".join((HTTPS, *STREAMS)), HTTPS)
+    protocol = table.text("protocol", "|".join((HTTPS, *STREAMS, SSH)), HTTPS)
     web = protocol == HTTPS
     probe = Probe(
         protocol=protocol,

@@ -125,6 +125,16 @@ class Table:
         inner.close()
         return Text(**texts)
 
+    def bilinguals(self, key: str, names: tuple[str, ...]) -> dict[str, Text]:
+        """A table that gives each of `names` a text in both languages; empty when it is not there."""
+        value = self._get(key, dict, f"a table [{key}]", {}, False)
+        if not value:
+            return {}
+        inner = self._inner(value, key)
+        found = {name: inner.bilingual(name) for name in names}
+        inner.close()
+        return found
+
     def table(self, key: str, example: str = "") -> Table:
         """A required table below this one; `example` shows one in a line."""
         if example and not self.data.get(key):

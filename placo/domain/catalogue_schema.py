@@ -150,6 +150,11 @@ class _Form(Table):
         self._note(key, _BILINGUAL, True)
         return STAND_IN
 
+    def bilinguals(self, key: str, names: tuple[str, ...]) -> dict[str, Text]:
+        """A text in both languages for each of some names."""
+        self._note(key, {"type": "object", "additionalProperties": _BILINGUAL}, False)
+        return dict.fromkeys(names, STAND_IN)
+
     def table(self, key: str, example: str = "") -> Table:  # noqa: ARG002 - what a complaint would say
         """A form below this one."""
         return self._below(key, several=False)

@@ -12,13 +12,11 @@ from ipaddress import IPv4Network
 from typing import Any
 from uuid import UUID
 
-from placo.domain.catalogue import Catalogue
+from placo.domain.catalogue import Catalogue, OptionType
+from placo.domain.catalogue_model import DATA_MAX_GIB, MEMORY_MAX_MIB, MEMORY_STEP_MIB, VCPUS_MAX
 from placo.domain.plan import Placement, Plan, PlannedMachine, planned_endpoints, planned_machine
 from placo.domain.plan_items import differences
 from placo.domain.quota import Cost
-
-MEMORY_STEP_MIB, MEMORY_MAX_MIB, VCPUS_MAX, DATA_MAX_GIB = 64, 262_144, 64, 16_384
-"""Bounds of a size that anybody may ask for; the quota is what really limits it."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,16 @@ def changed_plan(
     images: Mapping[str, str],
     edge_domain: str,
     edge_port: int,
+    ssh_ports: tuple[int, ...] = (),
 ) -> Plan:
     """The plan of the same platform with other services and sizes.
 
-    `options` are those of services that come new, `images` maps machines that come new to their image, `sizes` machines that
-    stay to theirs (as they are where it says nothing). ValueError if the subnet has no address left.
+    `options` are those of services that come new, and sizes chosen anew of those that stay; `images` maps machines that come new
+    to their image, `sizes` machines that stay to theirs (as they are where it says nothing, and no size is chosen). ValueError if
+    the subnet has no address left, or the edge no port.
     """
     services = tuple(services)
+    chosen = {s: _options(catalogue, old, s, options.get(s, {})) for s in services}
     subnet = IPv4Network(old.network.subnet)
     names = catalogue.machines_of(services)
     kept = {m.name: m for m in old.machines if m.name in names}
@@ -85,14 +86,17 @@ def changed_plan(
     machines = []
     for name in names:
         if name in kept:
-            machines.append(_resized(kept[name], sizes.get(name)))
+            given = sizes.get(name, Size.of(kept[name]))
+            if given == Size.of(kept[name]):
+                given = _chosen_size(catalogue, old, name, services, chosen) or given
+            machines.append(replace(kept[name], **vars(given)))
             continue
         address = next(free, None)
         if address is None:
             raise ValueError(f"{subnet} has no address left for {name}")
         machines.append(
             planned_machine(
-                catalogue.machines[name],
+                catalogue.sized(name, services, chosen),
                 platform_uuid=UUID(old.uuid),
                 slug=old.slug,
                 domain=old.network.dns_domain,
@@ -100,20 +104,37 @@ def changed_plan(
                 image=images[name],
             )
         )
-    chosen = {s: dict(old.options.get(s, options.get(s, {}))) for s in services}
-    place = Placement(old.host, subnet, edge_domain, edge_port, "")
+    place = Placement(old.host, subnet, edge_domain, edge_port, "", ssh_ports)
     return replace(
         old,
         services=services,
         options=chosen,
         machines=tuple(machines),
-        endpoints=planned_endpoints(catalogue, old.slug, services, chosen, place),
+        endpoints=planned_endpoints(catalogue, old.slug, services, chosen, place, present=old.endpoints),
         cost=cost_of_machines(machines),
     )
 
 
-def _resized(machine: PlannedMachine, size: Size | None) -> PlannedMachine:
-    return machine if size is None else replace(machine, **vars(size))
+def _options(catalogue: Catalogue, old: Plan, service: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a service afterwards: of one that stays they are as they were, but for sizes that are chosen anew."""
+    if service not in old.services:
+        return dict(given)
+    sizes = {o.name for o in catalogue.services[service].options if o.type is OptionType.SIZE}
+    return {**old.options.get(service, {}), **{name: value for name, value in given.items() if name in sizes}}
+
+
+def _chosen_size(
+    catalogue: Catalogue,
+    old: Plan,
+    name: str,
+    services: Iterable[str],
+    chosen: Mapping[str, Mapping[str, Any]],
+) -> Size | None:
+    """The size of a machine that stays, where another one is chosen for it. A data volume keeps what it has."""
+    was, kind = (catalogue.sized(name, services, options) for options in (old.options, chosen))
+    if was == kind:
+        return None
+    return Size(kind.memory_mib, kind.vcpus, max(old.machine(name).data_volume_gib, kind.data_volume_gib))
 
 
 def difference(old: Plan, new: Plan) -> Difference:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from placo.domain.protocols import HTTPS, SMTP
+from placo.domain.protocols import HTTPS, SMTP, SSH
 
 
 class Access(StrEnum):
@@ -22,7 +22,7 @@ class Access(StrEnum):
 
 
 class LoginKind(StrEnum):
-    """How one says who one is. NONE: one does not, everybody may come in."""
+    """How one says who one is. NONE: one does not, everybody may come in. UNTRIED: in a way that no proof tries."""
 
     BASIC = "basic"
     FORM = "form"
@@ -30,14 +30,16 @@ class LoginKind(StrEnum):
     SMTP = "smtp"
     XMPP = "xmpp"
     NONE = "none"
+    UNTRIED = "untried"
 
 
 KINDS: Mapping[str, tuple[LoginKind, ...]] = {
-    HTTPS: (LoginKind.BASIC, LoginKind.FORM, LoginKind.NONE),
+    HTTPS: (LoginKind.BASIC, LoginKind.FORM, LoginKind.NONE, LoginKind.UNTRIED),
     "imaps": (LoginKind.IMAP,),
     "submissions": (LoginKind.SMTP,),
     "xmpps": (LoginKind.XMPP,),
     SMTP: (LoginKind.NONE,),
+    SSH: (LoginKind.UNTRIED,),
 }
 """Protocol of an endpoint -> the log-ins that it may have."""
 

@@ -31,6 +31,7 @@ class DriftWhat(StrEnum):
     DIRECTORY = "directory"
     EDGE = "edge"
     CERTIFICATE = "certificate"
+    MAIL = "mail"
     HOST = "host"
 
 
@@ -43,8 +44,9 @@ SETTLED = frozenset({PlatformState.READY, PlatformState.STOPPED, PlatformState.S
 CLEARED = frozenset({PlatformState.RETIRED, PlatformState.FAILED})
 """States of platforms that once had something in the world and are to have nothing any more."""
 
-SYSTEM, DATA, SEED, MEMORY = "-system.qcow2", "-data.qcow2", "-seed.iso", "-memory.save"
-MACHINE_VOLUMES = (SYSTEM, DATA, MEMORY, SEED)
+SYSTEM, REBUILT = "-system.qcow2", "-rebuilt.qcow2"
+DATA, SEED, MEMORY = "-data.qcow2", "-seed.iso", "-memory.save"
+MACHINE_VOLUMES = (SYSTEM, REBUILT, DATA, MEMORY, SEED)
 """How the names of machines' volumes end (placo/domain/plan.py); images and kernels are shared and not counted."""
 MEMORY_LOST = "memory-lost"
 """Says of a suspended machine that it was switched off: what it held in memory does not come back."""

@@ -21,6 +21,7 @@ class PlatformState(StrEnum):
     SUSPENDED = "suspended"
     RESUMING = "resuming"
     CHANGING = "changing"
+    REBUILDING = "rebuilding"
     RETIRING = "retiring"
     RETIRED = "retired"
     FAILED = "failed"
@@ -39,6 +40,7 @@ class RunKind(StrEnum):
     RESUME = "resume"
     MEMBER = "member"
     REPAIR = "repair"
+    REBUILD = "rebuild"
 
 
 class RunState(StrEnum):
@@ -92,6 +94,7 @@ TRANSITIONS: dict[RunKind, Transition] = {
     RunKind.SUSPEND: Transition(frozenset({_S.READY}), _S.SUSPENDING, _S.SUSPENDED, _S.READY),
     RunKind.RESUME: Transition(frozenset({_S.SUSPENDED}), _S.RESUMING, _S.READY, _S.SUSPENDED),
     RunKind.CHANGE: Transition(frozenset({_S.READY}), _S.CHANGING, _S.READY, _S.READY),
+    RunKind.REBUILD: Transition(frozenset({_S.READY}), _S.REBUILDING, _S.READY, _S.READY),
     RunKind.RETIRE: Transition(
         frozenset({_S.READY, _S.STOPPED, _S.SUSPENDED}), _S.RETIRING, _S.RETIRED, _S.STOPPED
     ),

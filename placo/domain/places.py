@@ -36,6 +36,7 @@ PLACES: dict[str, Place] = {
     "personalise": Place.HOST,
     "suspend": Place.HOST,
     "size": Place.HOST,
+    "exchange": Place.HOST,
     "volume": Place.HOST,
     "file-system": Place.HOST,
     "health": Place.HOST,

@@ -103,7 +103,7 @@ class PlannedMachine:
     @property
     def memory_volume(self) -> str:
         """The copy of a template's memory that the machine is resumed from; gone once it has been."""
-        return f"{self.system_volume.removesuffix('-system.qcow2')}-memory.save"
+        return f"{self.data_volume.removesuffix('-data.qcow2')}-memory.save"
 
     @property
     def volumes(self) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ class PlannedMachine:
 
 @dataclass(frozen=True)
 class PlannedEndpoint:
-    """One public address of a service, and the machine and port that answer it."""
+    """One public address of a service, and the machine and port that answer it; `edge_port` where it has a port of its own (ssh)."""
 
     service: str
     title_en: str
@@ -124,6 +124,7 @@ class PlannedEndpoint:
     url: str
     machine: str
     port: int
+    edge_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,9 @@ def identities(plan: Plan) -> Iterator[tuple[str, str]]:
     )
     for machine in plan.machines:
         yield from (("UUID", machine.uuid), ("MAC", machine.mac), ("address", machine.address))
+    for endpoint in plan.endpoints:
+        if endpoint.edge_port is not None:
+            yield "port", str(endpoint.edge_port)
 
 
 _ADAPTER = TypeAdapter(Plan)
@@ -208,11 +212,16 @@ def slug_problem(slug: str) -> str | None:
     return "reserved" if slug in RESERVED_SLUGS else None
 
 
-def cost_of(catalogue: Catalogue, services: Iterable[str]) -> Cost:
-    """What a platform with these services takes from its project's quota."""
+Options = Mapping[str, Mapping[str, Any]]
+"""What was chosen: service -> option -> value."""
+
+
+def cost_of(catalogue: Catalogue, services: Iterable[str], options: Options | None = None) -> Cost:
+    """What a platform with these services takes from its project's quota; `options` may choose sizes of its machines."""
     total = Cost(platforms=1)
-    for name in catalogue.machines_of(services):
-        m = catalogue.machines[name]
+    chosen = tuple(services)
+    for name in catalogue.machines_of(chosen):
+        m = catalogue.sized(name, chosen, options or {})
         total += Cost(0, 1, m.vcpus, m.memory_mib, m.system_disk_gib + m.data_volume_gib)
     return total
 
@@ -230,13 +239,14 @@ def _mac(uuid: UUID) -> str:
 
 @dataclass(frozen=True)
 class Placement:
-    """What the site decides about a platform: host, subnet and names under the site's domains."""
+    """What the site decides about a platform: host, subnet, names under the site's domains, ports of the edge for ssh."""
 
     host: str
     subnet: IPv4Network
     edge_domain: str
     edge_port: int
     dns_domain: str
+    ssh_ports: tuple[int, ...] = ()
 
 
 def make_plan(
@@ -255,7 +265,7 @@ def make_plan(
 ) -> Plan:
     """Decide everything. `images` maps a machine's name to the current name of its image.
 
-    ValueError if the subnet has fewer addresses than the platform has machines.
+    ValueError if the subnet has fewer addresses than the platform has machines, or the edge no ports left.
     """
     services = tuple(services)
     gateway, *addresses = (str(address) for address in placement.subnet.hosts())
@@ -263,7 +273,7 @@ def make_plan(
     names = catalogue.machines_of(services)
     machines = tuple(
         planned_machine(
-            catalogue.machines[name],
+            catalogue.sized(name, services, options),
             platform_uuid=platform_uuid,
             slug=slug,
             domain=domain,
@@ -295,7 +305,7 @@ def make_plan(
         network=network,
         machines=machines,
         endpoints=planned_endpoints(catalogue, slug, services, options, placement),
-        cost=cost_of(catalogue, services),
+        cost=cost_of(catalogue, services, options),
     )
 
 
@@ -333,13 +343,22 @@ def planned_endpoints(
     services: Iterable[str],
     options: Mapping[str, Mapping[str, Any]],
     placement: Placement,
+    *,
+    present: Iterable[PlannedEndpoint] = (),
 ) -> tuple[PlannedEndpoint, ...]:
-    """The public addresses of services."""
+    """The public addresses of services. Those that are `present` keep their ports; ValueError if there are none left for others."""
+    ports = {(e.service, e.host): e.edge_port for e in present if e.edge_port is not None}
+    free = iter([port for port in placement.ssh_ports if port not in ports.values()])
     found = []
     for service in services:
         for endpoint in catalogue.services[service].endpoints:
             host = f"{endpoint.label(slug)}.{placement.edge_domain}"
             path = endpoint.path_for(slug, options.get(service, {}))
+            own = None
+            if endpoint.protocol == protocols.SSH:
+                own = ports.get((service, host)) or next(free, None)
+                if own is None:
+                    raise ValueError(f"the edge has no port left for {host}")
             routes = catalogue.machines[endpoint.machine].routes
             found.append(
                 PlannedEndpoint(
@@ -349,7 +368,9 @@ def planned_endpoints(
                     protocol=endpoint.protocol,
                     host=host,
                     path=path,
-                    url=protocols.address(endpoint.protocol, host, path, placement.edge_port),
+                    url=protocols.address(
+                        endpoint.protocol, host, path, own or placement.edge_port, endpoint.user
+                    ),
                     machine=endpoint.machine,
                     port=next(
                         (
@@ -359,6 +380,7 @@ def planned_endpoints(
                         ),
                         443,
                     ),
+                    edge_port=own,
                 )
             )
     return tuple(found)

@@ -25,7 +25,7 @@ FOLLOWS = {
         *("system_volume", "data_volume", "seed_volume"),
     },
     "PlannedNetwork": {"name", "uuid", "bridge", "mac", "gateway"},
-    "PlannedEndpoint": {"service", "title_en", "title_fr", "protocol", "host", "path"},
+    "PlannedEndpoint": {"service", "title_en", "title_fr", "protocol", "host", "path", "edge_port"},
 }
 """Fields that are no items: the same in all plans of a platform, words, or told by another item."""
 

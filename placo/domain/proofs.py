@@ -44,7 +44,7 @@ def insider(access: Access) -> Role:
 def trials(access: Access, login: LoginKind, protocol: str) -> tuple[Trial, ...]:
     """What is tried at a door before a member is removed, in this order; nothing where nobody can be tried."""
     anybody = Trial(Case.ANYBODY, None, right=True, admitted=access is Access.PUBLIC)
-    if protocol != HTTPS and login is LoginKind.NONE:
+    if login is LoginKind.UNTRIED or (protocol != HTTPS and login is LoginKind.NONE):
         return ()
     if login is LoginKind.NONE:
         return (anybody,)
@@ -64,4 +64,4 @@ def trials(access: Access, login: LoginKind, protocol: str) -> tuple[Trial, ...]
 
 def removes(login: LoginKind) -> bool:
     """Whether it is measured at such a door when a removed member is refused."""
-    return login is not LoginKind.NONE
+    return login not in (LoginKind.NONE, LoginKind.UNTRIED)

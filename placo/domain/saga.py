@@ -292,6 +292,29 @@ def repair_steps(mending: Mending) -> tuple[StepSpec, ...]:
     return tuple(steps)
 
 
+def rebuild_steps(machines: Mapping[str, str]) -> tuple[StepSpec, ...]:
+    """Give machines new system disks; `machines` maps each one's name to its new image. The old disks go last, when every machine
+    has answered from its new one. The undo of `answered` is the last thing on the way back: the old system answers again."""
+    e, r = Verb.ENSURE, Verb.REMOVE
+    steps = [StepSpec(f"image:{image}", "image", e, image) for image in sorted(set(machines.values()))]
+    for name, image in machines.items():
+        steps += [
+            StepSpec(f"answered:{name}", "health", r, name, (f"image:{image}",)),
+            StepSpec(f"system-disk:{name}", "system-disk", e, name, (f"answered:{name}",)),
+            StepSpec(f"stop:{name}", "start", r, name, (f"system-disk:{name}",)),
+            StepSpec(f"seed:{name}", "seed", e, name, (f"stop:{name}",)),
+            StepSpec(f"exchange:{name}", "exchange", Verb.CHANGE, name, (f"seed:{name}",)),
+            StepSpec(f"start:{name}", "start", e, name, (f"exchange:{name}",)),
+            StepSpec(f"health:{name}", "health", e, name, (f"start:{name}",)),
+            StepSpec(f"seed-release:{name}", "seed-release", e, name, (f"health:{name}",)),
+        ]
+    proved = tuple(step.id for step in steps)
+    return (
+        *steps,
+        *(StepSpec(f"old-disk:{name}", "system-disk", r, name, proved, final=True) for name in machines),
+    )
+
+
 def member_steps(uid: str) -> tuple[StepSpec, ...]:
     """Bring one person's membership in the directory to what the portal wants."""
     return (StepSpec(f"member:{uid}", "member", Verb.ENSURE, uid),)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from placo.domain.protocols import HTTPS, STREAMS
-from placo.drivers.ports import EdgeRoute, Rejected
+from placo.domain.protocols import HTTPS, SSH, STREAMS
+from placo.drivers.ports import EdgeRoute, MailDomain, Rejected
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -44,20 +44,48 @@ def _is_address(value: str) -> bool:
         return False
 
 
+def _upstream(target: EdgeRoute | MailDomain) -> None:
+    host_name(target.upstream_name, "upstream name")
+    if not _is_address(target.address):
+        raise Rejected(f"upstream address {target.address!r} is not an IP address")
+    if type(target.port) is not int or not 0 < target.port < 65536:
+        raise Rejected(f"upstream port {target.port!r} is not a port")
+
+
+def mail_domains(slug: str, domains: Iterable[MailDomain]) -> tuple[MailDomain, ...]:
+    """The mail domains of one platform, each once, with addresses and ports that are possible; else Rejected."""
+    dns_label(slug, "slug")
+    checked: dict[str, MailDomain] = {}
+    for domain in domains:
+        host_name(domain.domain, "mail domain")
+        _upstream(domain)
+        if domain.domain in checked:
+            raise Rejected(f"mail domain {domain.domain!r} is there twice")
+        checked[domain.domain] = domain
+    return tuple(checked.values())
+
+
 def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]:
-    """The routes of one site, each host once a protocol and always the same machine, addresses and ports possible; else Rejected."""
+    """The routes of one site, each host once a protocol and always the same machine, addresses and ports possible; else Rejected.
+
+    Ports of the edge's own are above those of the system (1023).
+    """
     dns_label(slug, "slug")
     checked: dict[tuple[str, str], EdgeRoute] = {}
     machines: dict[str, str] = {}
+    ports: set[int] = set()
     for route in routes:
         host_name(route.host, "edge host")
-        host_name(route.upstream_name, "upstream name")
-        if not _is_address(route.address):
-            raise Rejected(f"upstream address {route.address!r} is not an IP address")
-        if type(route.port) is not int or not 0 < route.port < 65536:
-            raise Rejected(f"upstream port {route.port!r} is not a port")
-        if route.protocol not in (HTTPS, *STREAMS):
+        _upstream(route)
+        if route.protocol not in (HTTPS, *STREAMS, SSH):
             raise Rejected(f"protocol {route.protocol!r} is none that the edge speaks")
+        own = route.edge_port
+        if own is not None and (type(own) is not int or not 1024 <= own < 65536 or own in ports):
+            raise Rejected(f"port {own!r} of the edge is not one, or taken twice")
+        if (own is not None) != (route.protocol == SSH):
+            raise Rejected(f"a port of the edge's own is for {SSH}, and {SSH} needs one")
+        if own is not None:
+            ports.add(own)
         if (route.host, route.protocol) in checked:
             raise Rejected(f"edge host {route.host!r} is routed twice")
         if machines.setdefault(route.host, route.upstream_name) != route.upstream_name:

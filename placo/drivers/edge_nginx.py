@@ -1,7 +1,8 @@
 """The edge on nginx: one file per platform in `sites_dir`, its certificate and key in `certificates_dir`.
 
 What is not HTTPS is in a second file, ``<slug>.streams``: lines for the maps by which nginx's stream servers, one for each
-protocol, find certificate and machine of the name that a client asks for (deploy/lab/templates/edge.conf.j2 has them).
+protocol, find certificate and machine of the name that a client asks for (deploy/lab/templates/edge.conf.j2 has them). A third
+one, ``<slug>.servers``, has a stream server of its own for each port that is the platform's alone (ssh).
 
 Another file, ``.<slug>.json`` in `sites_dir`, is written before the others and removed after them: it names the platform
 that a slug's files belong to and the digest of what nginx was last seen to serve for it. So a call that was interrupted
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from placo.domain.protocols import HTTPS
+from placo.domain.protocols import HTTPS, SSH
 from placo.drivers.certificates import check_pair
 from placo.drivers.checks import dns_label, edge_routes, platform_uuid
 from placo.drivers.nginx_process import Nginx
@@ -53,6 +54,7 @@ class NginxEdge:
     """`ports.Edge`; safe from several threads and processes (one lock file for all sites).
 
     `listens` are the words of each site's ``listen`` directives, the same as the default server's (``"unix:... ssl"``);
+    `address` is the IP address at which platforms' own ports are opened;
     `includes` are snippets put into each site, like the page shown while a machine does not answer; `ca_file` is what
     machines' certificates are checked with.
     """
@@ -66,6 +68,7 @@ class NginxEdge:
         config_file: Path,
         ca_file: Path,
         listens: Sequence[str],
+        address: str,
         includes: Sequence[Path] = (),
         binary: str = "/usr/sbin/nginx",
     ) -> None:
@@ -78,6 +81,7 @@ class NginxEdge:
         self._certificates = certificates_dir
         self._ca_file = ca_file
         self._listens = tuple(listens)
+        self._address = str(ip_address(address))
         self._includes = tuple(includes)
         self._nginx = Nginx(config_file, pid_file, binary)
 
@@ -97,6 +101,7 @@ class NginxEdge:
             self._certificate(slug): certificate,
             self._site(slug): self._rendered(slug, platform_uuid(uuid), checked),
             self._streams(slug): self._stream_lines(slug, checked),
+            self._servers(slug): self._server_lines(slug, checked),
         }
         digest = _digest(wanted.values())
         with self._locked():
@@ -124,6 +129,7 @@ class NginxEdge:
                 return
             self._site(slug).unlink(missing_ok=True)
             self._streams(slug).unlink(missing_ok=True)
+            self._servers(slug).unlink(missing_ok=True)
             self._nginx.reload()
             for path in (self._certificate(slug), self._key(slug), self._mark_file(slug)):
                 path.unlink(missing_ok=True)
@@ -149,6 +155,9 @@ class NginxEdge:
 
     def _streams(self, slug: str) -> Path:
         return self._sites / f"{slug}.streams"
+
+    def _servers(self, slug: str) -> Path:
+        return self._sites / f"{slug}.servers"
 
     def _certificate(self, slug: str) -> Path:
         return self._certificates / f"{slug}.pem"
@@ -200,11 +209,20 @@ class NginxEdge:
     def _stream_lines(self, slug: str, routes: Sequence[EdgeRoute]) -> bytes:
         """Per name the certificate's path without its ending and the machine's name, per protocol the machine's address."""
         lines = [f"# PLACO platform {slug}: written by the portal, changes made here are lost.\n"]
-        streams = [route for route in routes if route.protocol != HTTPS]
+        streams = [route for route in routes if route.protocol not in (HTTPS, SSH)]
         for host, upstream in {route.host: route.upstream_name for route in streams}.items():
             lines.append(f'"pair:{host}" "{self._certificate(slug).with_suffix("")}";\n')
             lines.append(f'"name:{host}" "{upstream}";\n')
         lines += [f'"{route.protocol}:{route.host}" "{_target(route)}";\n' for route in streams]
+        return "".join(lines).encode()
+
+    def _server_lines(self, slug: str, routes: Sequence[EdgeRoute]) -> bytes:
+        """A server for each port of the platform's own, which passes on what comes. It is never TLS to us."""
+        lines = [f"# PLACO platform {slug}: written by the portal, changes made here are lost.\n"]
+        for route in routes:
+            if route.protocol == SSH:
+                lines.append(f"# {route.host}\nserver {{\n    listen {self._address}:{route.edge_port};\n")
+                lines.append(f"    proxy_pass {_target(route)};\n    proxy_ssl off;\n}}\n")
         return "".join(lines).encode()
 
     def _check(self, before: Mapping[Path, bytes | None], *, new_site: bool, mark: Path) -> None:

@@ -1,4 +1,4 @@
-"""Edge, certificate authority and prober without servers, for tests of everything above the drivers.
+"""Edge, mail gateway, certificate authority and prober without servers, for tests of everything above the drivers.
 
 What the edge serves survives the process and is shared by all processes that use the same folder.
 """
@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from placo.drivers.certificates import check_pair, create_root, issue_from
-from placo.drivers.checks import dns_label, edge_routes, platform_uuid
+from placo.drivers.checks import dns_label, edge_routes, mail_domains, platform_uuid
 from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
-from placo.drivers.ports import EdgeRoute, EdgeStatus, KeyPair, ProbeResult, Rejected
+from placo.drivers.ports import (
+    EdgeRoute,
+    EdgeStatus,
+    KeyPair,
+    MailDomain,
+    ProbeResult,
+    Rejected,
+)
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,14 @@ class FakeEdge:
         found = self._shelf.get("sites", slug)
         return None if found is None else _site(found)
 
-    def routed(self, host: str, protocol: str) -> bool:
+    def routed(self, host: str, protocol: str, edge_port: int | None = None) -> bool:
         """Whether a platform has a route for this name, told from the name: it begins with the platform's slug."""
         label = host.partition(".")[0]
         while label:
             site = self.site(label)
             if site is not None:
-                return any((route.host, route.protocol) == (host, protocol) for route in site.routes)
+                wanted = (host, protocol, edge_port)
+                return any((route.host, route.protocol, route.edge_port) == wanted for route in site.routes)
             label = label.rpartition("-")[0]
         return False
 
@@ -77,10 +85,11 @@ class FakeEdge:
             holder = served.get(slug)
             if holder is not None and holder.uuid != uuid:
                 raise Rejected(f"the edge already has a site {slug!r} of another platform ({holder.uuid})")
-            others = {r.host for name, site in served.items() if name != slug for r in site.routes}
+            others = [route for name, site in served.items() if name != slug for route in site.routes]
+            taken = {route.host for route in others} | {route.edge_port for route in others} - {None}
             for route in checked:
-                if route.host in others:
-                    raise Rejected(f"the edge does not accept the site: {route.host} is served already")
+                if found := {route.host, route.edge_port} & taken:
+                    raise Rejected(f"the edge does not accept the site: {found.pop()} is served already")
             routed = [asdict(route) for route in checked]
             site = {"slug": slug, "uuid": uuid, "routes": routed, "certificate": certificate.decode()}
             self._shelf.put("sites", slug, site)
@@ -104,6 +113,58 @@ class FakeEdge:
     def certificates(self) -> list[str]:
         self.faults.check("certificates")
         return self._shelf.names("sites")
+
+
+class FakeGateway:
+    """`ports.MailGateway` in `folder`; `routed` is what tests look at, `waiting` the length of its queue."""
+
+    def __init__(self, folder: Path) -> None:
+        self.faults = Faults("the fake mail gateway")
+        self.waiting: int | None = 0
+        self._shelf = Shelf(folder)
+
+    def routed(self) -> dict[str, MailDomain]:
+        """domain -> where its mail goes."""
+        found = [MailDomain(**d) for platform in self._shelf.all("mail") for d in platform["domains"]]
+        return {domain.domain: domain for domain in found}
+
+    def answers(self) -> bool:
+        return not self.faults.unreachable
+
+    def queued(self) -> int | None:
+        return self.waiting
+
+    def ensure_domains(self, slug: str, uuid: str, domains: Iterable[MailDomain]) -> None:
+        self.faults.check("ensure_domains")
+        checked = mail_domains(slug, domains)
+        platform_uuid(uuid)
+        with self._shelf.locked():
+            holder = self._shelf.get("mail", slug)
+            if checked and holder is not None and holder["uuid"] != uuid:
+                raise Rejected(
+                    f"the mail gateway already knows {slug!r} as another platform ({holder['uuid']})"
+                )
+            others = {d["domain"] for p in self._shelf.all("mail") if p["slug"] != slug for d in p["domains"]}
+            for domain in checked:
+                if domain.domain in others:
+                    raise Rejected(f"{domain.domain} is the mail domain of another platform already")
+            if checked:
+                wanted = {"slug": slug, "uuid": uuid, "domains": [asdict(domain) for domain in checked]}
+                self._shelf.put("mail", slug, wanted)
+            elif holder is not None and holder["uuid"] == uuid:
+                self._shelf.drop("mail", slug)
+
+    def remove_domains(self, slug: str, uuid: str) -> None:
+        self.faults.check("remove_domains")
+        dns_label(slug, "slug")
+        with self._shelf.locked():
+            holder = self._shelf.get("mail", slug)
+            if holder is not None and holder["uuid"] == uuid:
+                self._shelf.drop("mail", slug)
+
+    def domains(self) -> Mapping[str, str]:
+        self.faults.check("domains")
+        return {platform["slug"]: platform["uuid"] for platform in self._shelf.all("mail")}
 
 
 class FakeCertificateAuthority:
@@ -143,12 +204,14 @@ class FakeProber:
             return ProbeResult(True, f"answers {status}")
         return ProbeResult(False, f"answers {status} instead of {' or '.join(map(str, expected))}")
 
-    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
+    def greeting(
+        self, host: str, protocol: str, timeout_s: float, edge_port: int | None = None
+    ) -> ProbeResult:
         """What the edge routes greets, unless `answers` has something for the host that is not 200."""
         self.asked.append((host, protocol, timeout_s))
         try:
             self.faults.check(protocol)
         except Exception as error:  # noqa: BLE001 - whatever a test asked for
             return ProbeResult(False, str(error))
-        healthy = self.answers.get(host, 200) == 200 and self._edge.routed(host, protocol)
+        healthy = self.answers.get(host, 200) == 200 and self._edge.routed(host, protocol, edge_port)
         return ProbeResult(healthy, "greets" if healthy else "the connection is closed without a greeting")

@@ -416,7 +416,8 @@ class Directory(Protocol):
 class EdgeRoute:
     """One public name that leads to a machine: TLS to TLS, the machine's certificate is checked for `upstream_name`.
 
-    `protocol` is "https" or one of placo.domain.protocols.STREAMS; one name may have several of them at one machine.
+    `protocol` is "https" or one of placo.domain.protocols.STREAMS; one name may have several of them at one machine. Of "ssh",
+    which is passed on as it comes, `edge_port` is the port at which the edge takes it for this platform and no other.
     """
 
     host: str
@@ -424,6 +425,7 @@ class EdgeRoute:
     port: int
     upstream_name: str
     protocol: str = "https"
+    edge_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -455,6 +457,36 @@ class Edge(Protocol):
 
     def certificates(self) -> list[str]:
         """Slugs for which a certificate or key file exists."""
+
+
+@dataclass(frozen=True)
+class MailDomain:
+    """A domain of mail addresses. Its mail goes to `port` of a machine, in TLS from the first byte, with the machine's certificate
+    checked for `upstream_name`; of all machines only the one at `address` may send as this domain."""
+
+    domain: str
+    address: str
+    port: int
+    upstream_name: str
+
+
+class MailGateway(Protocol):
+    """The mail exchanger of all platforms' domains, and the only way out for their mail. Knows a platform's domains and nothing
+    else of it: which addresses there are is asked of the machine."""
+
+    def answers(self) -> bool:
+        """Whether it greets. Takes a few seconds at most."""
+
+    def queued(self) -> int | None:
+        """How many mails wait to go on; None when this process may not look. Asks nobody."""
+
+    def ensure_domains(self, slug: str, uuid: str, domains: Iterable[MailDomain]) -> None:
+        """Exactly these; none is as good as removing them. Rejected for a domain or a slug that another platform has."""
+
+    def remove_domains(self, slug: str, uuid: str) -> None: ...
+
+    def domains(self) -> Mapping[str, str]:
+        """slug -> platform uuid of all that have any."""
 
 
 @dataclass(frozen=True)
@@ -492,8 +524,11 @@ class Prober(Protocol):
     def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
         """Ask through the edge, as a user would, checking the certificate."""
 
-    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
-        """Whether a server greets in a protocol other than HTTPS, through the edge, checking the certificate."""
+    def greeting(
+        self, host: str, protocol: str, timeout_s: float, edge_port: int | None = None
+    ) -> ProbeResult:
+        """Whether a server greets in a protocol other than HTTPS, through the edge, checking the certificate; in ssh, which has
+        none, at `edge_port`."""
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

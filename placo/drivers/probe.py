@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from placo.domain.protocols import STREAMS
+from placo.domain.protocols import SSH, STREAMS
 from placo.drivers.ports import ProbeResult
 
 _AGENT = "placo-probe"
-_GREETINGS = {"imaps": b"* OK", "submissions": b"220", "xmpps": b"<stream:stream"}
-"""How a server begins that may be used: RFC 9051 (7.1.1), RFC 5321 (4.2), RFC 6120 (4.7)."""
+_GREETINGS = {"imaps": b"* OK", "submissions": b"220", "xmpps": b"<stream:stream", SSH: b"SSH-2.0-"}
+"""How a server begins that may be used: RFC 9051 (7.1.1), RFC 5321 (4.2), RFC 6120 (4.7), RFC 4253 (4.2)."""
 _GREETING_MAX = 4096
 _XMPP_OPENING = (
     "<?xml version='1.0'?><stream:stream to='{host}' version='1.0' xmlns='jabber:client' "
@@ -28,7 +28,7 @@ class EdgeProber:
     """`ports.Prober`. `edge` is the edge's UNIX socket, or an IP address to which the public names need not resolve yet.
 
     `port` is the public one; it goes into the Host header, as in the addresses that users have. `streams` says where the edge
-    takes each of the other protocols.
+    takes each of the other protocols; `address`, where it opens platforms' own ports.
     """
 
     def __init__(
@@ -38,11 +38,13 @@ class EdgeProber:
         port: int = 443,
         *,
         streams: Mapping[str, tuple[str, int]] | None = None,
+        address: str | None = None,
     ) -> None:
         self._edge = edge if isinstance(edge, Path) else str(ip_address(edge))
         self._ca_file = ca_file
         self._port = port
         self._streams = streams or {name: (str(self._edge), number) for name, number in STREAMS.items()}
+        self._address = address or str(self._edge)
 
     def https(self, host: str, path: str, expect_status: Iterable[int], timeout_s: float) -> ProbeResult:
         """One GET, no redirects followed, the body not read; never raises for what the other side does or does not do."""
@@ -57,11 +59,16 @@ class EdgeProber:
             return ProbeResult(True, f"answers {_phrase(status)}")
         return ProbeResult(False, f"answers {_phrase(status)} instead of {' or '.join(map(str, expected))}")
 
-    def greeting(self, host: str, protocol: str, timeout_s: float) -> ProbeResult:
-        """TLS, then what the server says first (a client of XMPP speaks first); never raises for what the other side does."""
+    def greeting(
+        self, host: str, protocol: str, timeout_s: float, edge_port: int | None = None
+    ) -> ProbeResult:
+        """TLS, then what the server says first (a client of XMPP speaks first); never raises for what the other side does.
+
+        ssh is not in TLS, and is asked for at the platform's own `edge_port`.
+        """
         expected = _GREETINGS[protocol]
         try:
-            said = self._first_words(host, protocol, timeout_s)
+            said = self._first_words(host, protocol, timeout_s, edge_port)
         except TimeoutError:
             return ProbeResult(False, f"no greeting within {timeout_s:g} s")
         except (ssl.SSLError, OSError, UnicodeError) as error:
@@ -72,7 +79,12 @@ class EdgeProber:
             return ProbeResult(False, "the connection is closed without a greeting")
         return ProbeResult(False, f"says {said[:60].decode('ascii', 'replace').strip()!r}")
 
-    def _first_words(self, host: str, protocol: str, timeout_s: float) -> bytes:
+    def _first_words(self, host: str, protocol: str, timeout_s: float, edge_port: int | None) -> bytes:
+        if protocol == SSH:
+            if edge_port is None:
+                return b""
+            with socket.create_connection((self._address, edge_port), timeout=timeout_s) as plain:
+                return _heard(plain, _GREETINGS[protocol])
         trusted = ssl.create_default_context(cafile=str(self._ca_file))
         with (
             socket.create_connection(self._streams[protocol], timeout=timeout_s) as plain,
@@ -80,13 +92,7 @@ class EdgeProber:
         ):
             if protocol == "xmpps":
                 secured.sendall(_XMPP_OPENING.format(host=host).encode("ascii"))
-            said = b""
-            while _GREETINGS[protocol] not in said and len(said) < _GREETING_MAX and b"\r\n" not in said:
-                more = secured.recv(_GREETING_MAX)
-                if not more:
-                    break
-                said += more
-            return said
+            return _heard(secured, _GREETINGS[protocol])
 
     def _get(self, host: str, path: str, timeout_s: float) -> int:
         trusted = ssl.create_default_context(cafile=str(self._ca_file))
@@ -101,6 +107,17 @@ class EdgeProber:
             client.stream("GET", url, headers=headers, extensions={"sni_hostname": host}) as answer,
         ):
             return answer.status_code
+
+
+def _heard(server: socket.socket, expected: bytes) -> bytes:
+    """What a server says until the words that are expected, the end of its line, or too much."""
+    said = b""
+    while expected not in said and len(said) < _GREETING_MAX and b"\r\n" not in said:
+        more = server.recv(_GREETING_MAX)
+        if not more:
+            break
+        said += more
+    return said
 
 
 def _phrase(status: int) -> str:

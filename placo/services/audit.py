@@ -60,6 +60,12 @@ def audit_platform(platform: Platform) -> list[Finding]:
     edge = wiring.edge()
     found += [Finding("edge route", "edge", name) for name in edge.sites() if name == slug]
     found += [Finding("certificate", "edge", name) for name in edge.certificates() if name == slug]
+    gateway = wiring.gateway()
+    found += [
+        Finding("mail domain", "edge", name)
+        for name in (gateway.domains() if gateway else ())
+        if name == slug
+    ]
     if platform.subnet_index is not None:
         where = f"kept for lost host {platform.left_on}" if platform.left_on else "database"
         found.append(Finding("addresses", where, platform.plan.network.subnet))
@@ -75,6 +81,7 @@ def audit_platform(platform: Platform) -> list[Finding]:
 _KINDS = {
     DriftWhat.DIRECTORY: "directory entry",
     DriftWhat.EDGE: "edge route",
+    DriftWhat.MAIL: "mail domain",
 }
 """Where an audit calls something by another name than reconciliation does."""
 

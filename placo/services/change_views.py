@@ -105,7 +105,7 @@ def preview(
     with check_into(errors):
         end = changes.check_end(expires_on, platform, platform.project)
     with check_into(errors):
-        new = changes.new_plan(platform.plan, services, options or {}, sizes or {})
+        new = changes.new_plan(platform, services, options or {}, sizes or {})
     if errors:
         raise InvalidInput(errors)
     ends = (platform.expires_on, end) if end is not None else None

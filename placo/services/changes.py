@@ -12,11 +12,9 @@ from django.utils.translation import gettext as _
 
 from placo import wiring
 from placo.domain import saga
+from placo.domain.catalogue import OptionType
+from placo.domain.catalogue_model import DATA_MAX_GIB, MEMORY_MAX_MIB, MEMORY_STEP_MIB, VCPUS_MAX
 from placo.domain.change import (
-    DATA_MAX_GIB,
-    MEMORY_MAX_MIB,
-    MEMORY_STEP_MIB,
-    VCPUS_MAX,
     Difference,
     Size,
     changed_plan,
@@ -27,7 +25,7 @@ from placo.domain.lifecycle import PlatformState
 from placo.domain.plan import Plan, PlannedMachine, hash_of
 from placo.domain.quota import Cost
 from placo.platforms.models import Platform, Project, Request, User
-from placo.services import access, auditlog, clock, quota
+from placo.services import access, auditlog, clock, placement, quota
 from placo.services.errors import Conflict, InvalidInput
 from placo.services.validation import check_into, check_options, check_services, check_text
 
@@ -78,8 +76,9 @@ def submit_change(
 ) -> Request:
     """Freeze the plan of a change and reserve what it takes. InvalidInput names each field; Conflict when it is not the time.
 
-    `services` are all that the platform will have (as they are where it is None), `sizes` maps machines that stay to some of
-    SIZES. Who removes a machine, with its data, says so by the platform's slug in `confirm`.
+    `services` are all that the platform will have (as they are where it is None), `options` are those of services that come new,
+    and of those that stay the ones that choose a size; `sizes` maps machines that stay to some of SIZES, which go before those. Who
+    removes a machine, with its data, says so by the platform's slug in `confirm`.
     """
     platform = access.get_managed_platform(acting_user, slug)
     errors: dict[str, list[object]] = {}
@@ -96,7 +95,7 @@ def submit_change(
             with check_into(errors):
                 end = check_end(expires_on, platform, project)
             with check_into(errors):
-                plan = new_plan(platform.plan, services, options or {}, sizes or {})
+                plan = new_plan(platform, services, options or {}, sizes or {})
                 same_end = end is None and "expires_on" not in errors
                 _check_difference(platform, plan, confirm, same_end=same_end)
             if errors:
@@ -158,16 +157,18 @@ def require_ready(platform: Platform) -> None:
 
 
 def new_plan(
-    old: Plan,
+    platform: Platform,
     services: Iterable[str] | None,
     options: Mapping[str, Mapping[str, Any]],
     sizes: Mapping[str, Mapping[str, Any]],
 ) -> Plan:
     """The plan of a platform with these services (None: those that it has) and sizes; InvalidInput names each field."""
-    catalogue, images, edge = wiring.catalogue(), wiring.images(), wiring.site().edge
+    catalogue, images, edge, old = wiring.catalogue(), wiring.images(), wiring.site().edge, platform.plan
     chosen = old.services if services is None else check_services(services)
     coming = [s for s in chosen if s not in old.services]
-    checked = check_options(coming, options)
+    staying = {s: given for s, given in options.items() if s in chosen and s not in coming}
+    checked = check_options(coming, {s: given for s, given in options.items() if s not in staying})
+    checked |= _check_size_options(staying)
     kept = {m.name: m for m in old.machines if m.name in catalogue.machines_of(chosen)}
     try:
         return changed_plan(
@@ -181,9 +182,31 @@ def new_plan(
             },
             edge_domain=edge.domain,
             edge_port=edge.port,
+            ssh_ports=placement.ports_of(platform.subnet_index),
         )
     except ValueError as error:
         raise InvalidInput({"services": [str(error)]}) from None
+
+
+def size_options(services: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The options of services by which the size of a machine is chosen: all that can be chosen anew."""
+    known = wiring.catalogue().services
+    return {s: tuple(o.name for o in known[s].options if o.type is OptionType.SIZE) for s in services}
+
+
+def _check_size_options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The sizes that are chosen for machines of services which stay; their other options were taken long ago."""
+    sizes = size_options(options)
+    errors: dict[str, list[object]] = {
+        f"options.{service}.{name}": [_("Of a service that is there, only the size can be changed.")]
+        for service, given in options.items()
+        for name in given
+        if name not in sizes[service]
+    }
+    if errors:
+        raise InvalidInput(errors)
+    checked = check_options(options, options)
+    return {service: {name: checked[service][name] for name in given} for service, given in options.items()}
 
 
 def _check_sizes(

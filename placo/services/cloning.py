@@ -56,7 +56,7 @@ def _warm_or_cold(work: Work, warm: Callable[[str], Answer], cold: Callable[[], 
     """Do a step in the machine's way; a warm way that fails for good, or twice, is left for the cold one."""
     row = work.row
     # One that has answered before is somebody's, whatever its host says: it is never resumed again, nor taken away.
-    if row.way != Machine.WARM or row.took_s is not None:
+    if not work.resumed or row.took_s is not None:
         return cold()
     try:
         return warm(row.template)
@@ -116,7 +116,7 @@ def data_volume_up(work: Work) -> Answer:
 def seed_up(work: Work) -> Answer:
     """The seed disk of a machine that boots; one that is resumed is told by the guest agent."""
     m = work.machine
-    if work.row.way == Machine.WARM:
+    if work.resumed:
         return Done()
     if work.host.power(m.uuid) not in (Power.RUNNING, Power.PAUSED):
         work.host.ensure_content(m.seed_volume, seeds.seed(work.plan, m))

@@ -16,7 +16,7 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from placo import logs
+from placo import logs, wiring
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState
 from placo.domain.quota import RESOURCES
 from placo.platforms.models import Drift, Host, LedgerEntry, Project, Run, Step, Template
@@ -149,6 +149,14 @@ def _drift() -> Iterator[GaugeMetricFamily]:
     yield _family("placo_drift", "Open differences between journal and world.", ("kind", "host"), rows)
 
 
+def _mail() -> Iterator[GaugeMetricFamily]:
+    """Files in a folder: nothing is asked of Postfix."""
+    gateway = wiring.gateway()
+    queued = gateway.queued() if gateway else None
+    if queued is not None:
+        yield _family("placo_mail_queue", "Mails that wait in the mail gateway.", (), [((), queued)])
+
+
 READERS: list[Callable[[], Iterator[GaugeMetricFamily]]] = [
     _runs,
     _waiting,
@@ -159,6 +167,7 @@ READERS: list[Callable[[], Iterator[GaugeMetricFamily]]] = [
     _activity,
     _proofs,
     _drift,
+    _mail,
 ]
 
 

@@ -28,6 +28,7 @@ OPEN = tuple(
         PlatformState.STARTING,
         PlatformState.STOPPING,
         PlatformState.RESTARTING,
+        PlatformState.REBUILDING,
     )
 )
 """States in which people can be added and removed."""

@@ -93,7 +93,7 @@ def _ask(asked: Iterable[tuple[Machine, Expected]]) -> None:
         kind = wiring.catalogue().machines.get(row.name)
         if kind is None or time.monotonic() > end:
             continue
-        result = probing.ask(kind.probe, platform.plan.slug, PROBE_TIMEOUT_S)
+        result = probing.ask(kind.probe, platform.plan, PROBE_TIMEOUT_S)
         now = timezone.now()
         same = Machine.objects.filter(pk=row.pk, state=row.state)
         if result.healthy:

@@ -47,8 +47,10 @@ def waiting(run: Run, step: Step, rows: list[Step], *, answer: NotYet) -> str:
     now = timezone.now()
     patience = timedelta(seconds=saga.policy(step.action).deadline)
     if step.started_at is not None and now - step.started_at > patience:
-        step.failures = saga.policy(step.action).attempts
-        return failed(run, step, rows, why=f"gave up waiting: {answer.message}")
+        step.failures, why = saga.policy(step.action).attempts, f"gave up waiting: {answer.message}"
+        if run.kind == RunKind.REBUILD.value:  # its old system is there: nobody has to decide
+            return rejected(run, step, rows, why=why)
+        return failed(run, step, rows, why=why)
     step.state = _idle(run)
     step.not_before, step.message = now + timedelta(seconds=answer.after), answer.message[:300]
     runs.ring(run.pk, after=answer.after)

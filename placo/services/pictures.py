@@ -12,7 +12,7 @@ from placo.domain.catalogue import Text
 from placo.domain.lifecycle import RunKind, RunState
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import AuditEvent, Machine, Membership, Platform, Run, User
-from placo.services import access
+from placo.services import access, rebuilds
 from placo.services.errors import NotFound
 from placo.services.selectors import ACTIVE, Address, addresses_of
 
@@ -39,6 +39,7 @@ class MachineBox:
     title: Text
     row: Machine | None
     software: tuple[Text, ...]
+    outdated: bool
 
     @property
     def state(self) -> str:
@@ -104,7 +105,8 @@ def _machine(planned: PlannedMachine, row: Machine | None) -> MachineBox:
     catalogue = wiring.catalogue()
     known = planned.name in catalogue.machines
     software = tuple(s.title for s in catalogue.software_of(planned.name)) if known else ()
-    return MachineBox(planned, Text(planned.title_en, planned.title_fr), row, software)
+    title = Text(planned.title_en, planned.title_fr)
+    return MachineBox(planned, title, row, software, outdated=rebuilds.outdated(planned))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from placo import wiring
 from placo.domain.plan import Placement, Plan, identities, subnet_of
+from placo.domain.protocols import ssh_ports
 from placo.platforms.models import Host, Platform
 from placo.services.errors import Conflict, InvalidInput
 
@@ -65,8 +66,14 @@ def choose(hypervisor: str | None = None, *, staying: Platform | None = None) ->
         edge_domain=config.edge.domain,
         edge_port=config.edge.port,
         dns_domain=config.network.dns_domain,
+        ssh_ports=ports_of(index),
     )
     return place, index
+
+
+def ports_of(index: int | None) -> tuple[int, ...]:
+    """The ports of the edge, for ssh, of the platform with this subnet: as it has no other's subnet, it has no other's ports."""
+    return () if index is None else ssh_ports(wiring.site().edge.first_ssh_port, index)
 
 
 def _subnet(staying: Platform | None) -> tuple[int, IPv4Network]:

@@ -78,19 +78,25 @@ def plan_platform(
     """The plan of a new platform, and the index of its subnet; `staying`: where it was planned to be is kept if it can be."""
     place, index = placement.choose(hypervisor, staying=staying)
     catalogue, images = wiring.catalogue(), wiring.images()
-    plan = make_plan(
-        catalogue,
-        platform_uuid=platform_uuid,
-        slug=slug,
-        title=title,
-        project=project.slug,
-        owners=owners_of(project),
-        services=services,
-        options=options,
-        days=days,
-        placement=place,
-        images={name: images.name_for(name) for name in catalogue.machines_of(services)},
-    )
+    try:
+        plan = make_plan(
+            catalogue,
+            platform_uuid=platform_uuid,
+            slug=slug,
+            title=title,
+            project=project.slug,
+            owners=owners_of(project),
+            services=services,
+            options=options,
+            days=days,
+            placement=place,
+            images={name: images.name_for(name) for name in catalogue.machines_of(services)},
+        )
+    except ValueError:
+        raise Conflict(
+            _("The site has not enough addresses or ports for such a platform."),
+            _("Pick fewer services, or ask an administrator."),
+        ) from None
     return plan, index
 
 
@@ -177,12 +183,12 @@ def _misfits(request: Request) -> list[str]:
     gone = [s for s in plan.services if s not in catalogue.services]
     if gone:
         return [*found, _("No longer in the catalogue: %(names)s.") % {"names": ", ".join(gone)}]
-    if creation and cost_of(catalogue, plan.services) != plan.cost:
+    if creation and cost_of(catalogue, plan.services, plan.options) != plan.cost:
         found.append(_("The catalogue now gives these services other amounts of memory, processors or disk."))
     for machine in changes.new_machines(request):
         if machine.name in catalogue.machines and wiring.images().name_for(machine.name) != machine.image:
             found.append(_("The image of %(machine)s has been replaced.") % {"machine": machine.name})
-        elif (missing := _unbuilt(machine)) is not None:
+        elif (missing := unbuilt(machine)) is not None:
             found.append(missing)
     if creation and tuple(owners_of(project)) != plan.owners:
         found.append(_("The owners of the project have changed."))
@@ -196,7 +202,8 @@ def _kept(left: Platform) -> str:
     }
 
 
-def _unbuilt(machine: PlannedMachine) -> str | None:
+def unbuilt(machine: PlannedMachine) -> str | None:
+    """Why a machine cannot be made from its image here: in words; None where it can."""
     try:
         wiring.images().files(machine.image)
     except DriverError:
@@ -218,7 +225,7 @@ def draw(request: Request) -> Draft:
         raise Conflict(_kept(left))
     there = {m.name for m in old.machines} if old else set()
     for machine in draft.plan.machines:
-        missing = None if machine.name in there else _unbuilt(machine)
+        missing = None if machine.name in there else unbuilt(machine)
         if missing is not None:
             raise Conflict(missing)
     return draft
@@ -258,10 +265,12 @@ def _draw_change(request: Request) -> Draft:
     asked = check_services(wanted.services)
     kept = [m for m in wanted.machines if m.name in {o.name for o in old.machines}]
     coming = [s for s in asked if s not in old.services]
+    sizes = changes.size_options(s for s in asked if s in old.services)
+    chosen = _still_options(wanted, asked)
     plan = changes.new_plan(
-        old,
+        platform,
         asked,
-        _still_options(wanted, coming),
+        {s: {n: v for n, v in chosen[s].items() if s in coming or n in sizes.get(s, ())} for s in chosen},
         {
             m.name: vars(Size.of(m))
             for m in kept

@@ -38,6 +38,8 @@ TRY_S = 10.0
 """How long one try may take."""
 ADMITTED_S = 15.0
 """How long a new member is tried until a door knows of them."""
+SILENT_S = 3.0
+"""How long a door that has answered before is asked again when it says nothing: a server that reads its settings anew may."""
 MEASURED_S = 15.0
 """How long it is measured whether a removed member is refused."""
 LONGEST_S = 100.0
@@ -219,12 +221,12 @@ class _Making:
         return found
 
     def _patiently(self, place: Place, trial: Trial) -> Outcome:
-        """Who is to be let in is tried for a while: a machine may have to hear of them first."""
-        give_up = time.monotonic() + (ADMITTED_S if trial.admitted else 0)
+        """Who is to be let in is tried for a while: a machine may have to hear of them first. Who is not, until there is an answer."""
+        give_up = time.monotonic() + (ADMITTED_S if trial.admitted else SILENT_S)
+        final = (Answer.ADMITTED,) if trial.admitted else (Answer.ADMITTED, Answer.REFUSED)
         while True:
             outcome = self._try(place, trial.role, right=trial.right)
-            good = outcome.answer is Answer.ADMITTED or not trial.admitted
-            if good or time.monotonic() + PAUSE_S >= give_up:
+            if outcome.answer in final or time.monotonic() + PAUSE_S >= give_up:
                 return outcome
             time.sleep(PAUSE_S)
 

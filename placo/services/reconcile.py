@@ -1,6 +1,6 @@
 """Reconciliation: what the plans and the journal say, compared with the world, place by place; drift becomes rows.
 
-At most two bulk calls a host (its status and its inventory), one for the directory, two for the edge. A place that does not answer
+At most two bulk calls a host (its status and its inventory), one for the directory, three for the edge. A place that does not answer
 becomes one row; its other rows stay as they were. Nothing is ever changed in the world from here.
 """
 
@@ -21,6 +21,7 @@ from placo import wiring
 from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE, SETTLED, DriftKind, DriftWhat
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind
 from placo.domain.plan import from_json
+from placo.domain.protocols import SMTP
 from placo.drivers.ports import DriverError, Inventory, Unavailable
 from placo.platforms.models import Drift, Host, Platform, Run
 from placo.services import comparison, hosts, observed, waiting
@@ -151,6 +152,8 @@ def _directory_drift(began: datetime) -> tuple[list[Found], frozenset[int]]:
 
 def _edge_drift(began: datetime) -> tuple[list[Found], frozenset[int]]:
     there, certificates = wiring.edge().sites(), wiring.edge().certificates()
+    gateway = wiring.gateway()
+    mail = gateway.domains() if gateway else None
     world = _world(began)
     owners = _owners(_unexpected(there, world))
     found = comparison.compare_sites(
@@ -162,7 +165,19 @@ def _edge_drift(began: datetime) -> tuple[list[Found], frozenset[int]]:
     ended = Platform.objects.filter(slug__in=spare, state__in=[s.value for s in ENDED]).order_by("pk")
     for pk, slug, uuid in ended.values_list("pk", "slug", "uuid"):
         last[slug] = Owner(pk, slug, str(uuid), "")
-    return found + comparison.compare_certificates(certificates, world.expected, last, world.busy), world.flux
+    found += comparison.compare_certificates(certificates, world.expected, last, world.busy)
+    return found + _mail_drift(mail, world), world.flux
+
+
+def _mail_drift(there: Mapping[str, str] | None, world: _World) -> list[Found]:
+    """The mail gateway's platforms; None where the site has no gateway."""
+    if there is None:
+        return []
+    takes_mail = [p for p in world.expected if any(e.protocol == SMTP for e in p.plan.endpoints)]
+    owners = _owners({uuid for uuid in there.values() if uuid not in {p.plan.uuid for p in takes_mail}})
+    return comparison.compare_sites(
+        DriftWhat.MAIL, there, takes_mail, owners=owners, flux=world.flux, busy=world.busy
+    )
 
 
 def _unexpected(there: Mapping[str, str], world: _World) -> set[str]:

@@ -38,11 +38,17 @@ class Preview:
     quota: quota.QuotaView
 
 
-def preview(*, acting_user: User, project_slug: str, services: Iterable[str]) -> Preview:
+def preview(
+    *,
+    acting_user: User,
+    project_slug: str,
+    services: Iterable[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Preview:
     """The cost of a choice against the project's quota; unknown services raise InvalidInput."""
     project = access.get_project(acting_user, project_slug)
     chosen = check_services(services, allow_empty=True)
-    cost = cost_of(wiring.catalogue(), chosen) if chosen else Cost()
+    cost = cost_of(wiring.catalogue(), chosen, options) if chosen else Cost()
     return Preview(chosen, cost, quota.view(project, cost))
 
 
@@ -84,7 +90,7 @@ def submit_request(
         with transaction.atomic():
             project = quota.lock(project)
             placement.lock()
-            view = quota.view(project, cost_of(wiring.catalogue(), chosen))
+            view = quota.view(project, cost_of(wiring.catalogue(), chosen, checked_options))
             if view.shortages:
                 raise InvalidInput({"services": view.problems()})
             plan, index = planning.plan_new_platform(

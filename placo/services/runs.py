@@ -14,8 +14,9 @@ from placo.celery import ring_for
 from placo.domain import saga
 from placo.domain.drift import CLEARED, SETTLED
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RequestState, RunKind, RunState, StepState
+from placo.domain.plan import Plan
 from placo.domain.saga import StepSpec, Verb
-from placo.platforms.models import Host, JournalEntry, Membership, Platform, Request, Run, Step, User
+from placo.platforms.models import Host, JournalEntry, Machine, Membership, Platform, Request, Run, Step, User
 from placo.services import access, asking, auditlog, quota
 from placo.services.commits import after_commit
 from placo.services.errors import Conflict
@@ -42,10 +43,12 @@ def start(
     acting_user: User | None,
     subject: str = "",
     request: Request | None = None,
+    plan: Plan | None = None,
 ) -> Run:
     """Write a run and all of its steps, move the platform into the state that shows it, ring the doorbell.
 
     Conflict when the platform is in no state for it or another run is under way. The caller is in a transaction.
+    `plan`: what the platform will have, where no request says so.
     """
     platform = Platform.objects.select_for_update().get(pk=platform.pk)
     _require_host(platform, kind, subject)
@@ -73,6 +76,7 @@ def start(
                 started_by=acting_user,
                 subject=subject,
                 request=request,
+                plan_data=plan.as_json() if plan else None,
                 web_request=str(logs.known().get("request", ""))[:64],
             )
     except IntegrityError:
@@ -201,6 +205,8 @@ def _end(run: Run, outcome: RunState) -> None:
     platform.state = state.value
     if run.request is not None:
         _end_of_request(run.request, platform, outcome)
+    if kind is RunKind.REBUILD and outcome is RunState.DONE:
+        _end_of_rebuild(run, platform)
     if kind is RunKind.CREATE and outcome is RunState.DONE:
         platform.ready_at = timezone.now()
     if not platform.alive:
@@ -224,12 +230,30 @@ def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> 
     if outcome is RunState.DONE:
         quota.commit(request, new.cost)
         if request.kind == Request.CHANGE:  # what the platform came from stays what was asked for
-            first = platform.requests.filter(kind=Request.CREATE, plan_data__isnull=True)
-            first.update(plan_data=platform.plan_data)
+            _keep_first_plan(platform)
         platform.plan_data = new.as_json()
     else:
         quota.give_up(request)
     platform.machines.exclude(name__in=[m.name for m in platform.plan.machines]).delete()
+
+
+def _keep_first_plan(platform: Platform) -> None:
+    first = platform.requests.filter(kind=Request.CREATE, plan_data__isnull=True)
+    first.update(plan_data=platform.plan_data)
+
+
+def _end_of_rebuild(run: Run, platform: Platform) -> None:
+    """The platform has its new system disks; these were booted."""
+    new = run.new_plan
+    if new is None:
+        return
+    before = platform.plan.images
+    names = [name for name, image in new.images.items() if image != before[name]]
+    _keep_first_plan(platform)
+    platform.plan_data = new.as_json()
+    platform.machines.filter(name__in=names).update(
+        way=Machine.COLD, template="", way_reason="", way_detail="", took_s=None
+    )
 
 
 def _end_of_membership(run: Run, platform: Platform, outcome: RunState) -> None:
@@ -268,7 +292,7 @@ def begin_unwinding(run: Run, steps: list[Step], why: str) -> None:
     JournalEntry.objects.create(run=run, event="unwinding", message=why)
 
 
-UNWINDABLE = frozenset({RunKind.CREATE, RunKind.CHANGE, RunKind.MEMBER})
+UNWINDABLE = frozenset({RunKind.CREATE, RunKind.CHANGE, RunKind.MEMBER, RunKind.REBUILD})
 """Kinds of run that a definitive refusal turns round; the others stand stuck until somebody chooses."""
 
 

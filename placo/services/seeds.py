@@ -9,11 +9,15 @@ from placo import wiring
 from placo.domain.catalogue import OptionValue
 from placo.domain.plan import Plan, PlannedMachine
 from placo.drivers.archive import Identity, render_archive
+from placo.drivers.ports import SshKey
 from placo.drivers.seed import build_seed
-from placo.drivers.ssh import new_host_key
+from placo.drivers.signing import SigningKeys
+from placo.drivers.ssh import fingerprint, host_key
 
 DIRECTORY_PURPOSE = "directory"
 """What the derived secret of a machine's directory account is for."""
+HOST_KEY_PURPOSE = "ssh-host-key"
+"""What the secret is for of which a machine's SSH host key is made: it stays the same whatever becomes of the machine's disks."""
 TLS_DIR = "/etc/placo/tls"
 ENTROPY_BYTES = 64
 """What the kernel's generator takes in; it works with 256 bits."""
@@ -22,7 +26,7 @@ ENTROPY_BYTES = 64
 def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
     """What the catalogue's file templates may use (docs/adding-a-brick.md). Holds the machine's directory password."""
     site, directory = wiring.site(), wiring.directory()
-    base = site.directory.base
+    base, gateway = site.directory.base, site.gateway
     return {
         "platform": {
             "slug": plan.slug,
@@ -55,17 +59,28 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
             "bind_password": wiring.machine_secret(machine.uuid, DIRECTORY_PURPOSE),
             "ca_file": f"{TLS_DIR}/ca.pem",
         },
+        "gateway": gateway and {"host": gateway.host, "address": gateway.address, "port": gateway.port},
         "endpoints": [
-            {"service": e.service, "url": e.url, "host": e.host, "path": e.path, "machine": e.machine}
+            {name: getattr(e, name) for name in ("service", "protocol", "url", "host", "path", "machine")}
             for e in plan.endpoints
         ],
         "options": _options(plan),
+        "keys": SigningKeys(),
         "tls": {
             "key_file": f"{TLS_DIR}/key.pem",
             "certificate_file": f"{TLS_DIR}/certificate.pem",
             "ca_file": f"{TLS_DIR}/ca.pem",
         },
     }
+
+
+def _host_key(machine: PlannedMachine) -> SshKey:
+    return host_key(wiring.machine_secret(machine.uuid, HOST_KEY_PURPOSE), machine.fqdn)
+
+
+def known_by(machine: PlannedMachine) -> str:
+    """The fingerprint of a machine's SSH host key."""
+    return fingerprint(_host_key(machine).public)
 
 
 def _options(plan: Plan) -> dict[str, dict[str, OptionValue]]:
@@ -78,9 +93,9 @@ def _options(plan: Plan) -> dict[str, dict[str, OptionValue]]:
 
 
 def archive(plan: Plan, machine: PlannedMachine) -> bytes:
-    """The settings archive of a machine, with new keys and random bytes each time it is made."""
+    """The settings archive of a machine, with a new key of TLS and random bytes each time it is made."""
     authority = wiring.authority()
-    pair, host_key = authority.issue([machine.fqdn]), new_host_key(machine.fqdn)
+    pair, server = authority.issue([machine.fqdn]), _host_key(machine)
     return render_archive(
         wiring.catalogue(),
         machine.name,
@@ -89,8 +104,8 @@ def archive(plan: Plan, machine: PlannedMachine) -> bytes:
             tls_key=pair.key,
             tls_certificate=pair.certificate,
             ca=authority.root(),
-            ssh_host_key=host_key.private,
-            ssh_host_key_public=host_key.public,
+            ssh_host_key=server.private,
+            ssh_host_key_public=server.public,
             entropy=secrets.token_bytes(ENTROPY_BYTES),
         ),
     )

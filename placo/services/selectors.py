@@ -13,6 +13,7 @@ from django.utils import timezone
 from placo import wiring
 from placo.domain import protocols
 from placo.domain.catalogue import Service, Text
+from placo.domain.catalogue_model import value_words
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestState, RunKind, RunState
 from placo.domain.plan import Plan, PlannedEndpoint, cost_of
 from placo.domain.quota import Cost
@@ -25,13 +26,13 @@ from placo.services import (
     notices,
     quota,
     renewal,
+    seeds,
 )
 from placo.services import hosts as hosts_service
 from placo.services import waiting as waiting_service
 
 ACTIVE = [state.value for state in ACTIVE_RUNS]
 OVER = [state.value for state in ENDED]
-YES, NO = Text("yes", "oui"), Text("no", "non")
 NEWS = timedelta(days=7)
 """For how long a refusal or a failure is shown to the people it concerns."""
 
@@ -68,8 +69,9 @@ def option_words(service: str, name: str, value: Any) -> tuple[Text, Text]:
     """An option and its value in words; its name where the catalogue no longer has it."""
     found = wiring.catalogue().services.get(service)
     option = next((o for o in found.options if o.name == name), None) if found else None
-    words = YES if value is True else NO if value is False else Text(str(value), str(value))
-    return option.title if option else Text(name, name), words
+    if option is None:
+        return Text(name, name), value_words(value)
+    return option.title, option.words(value)
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,22 @@ def title_of(service: str) -> Text:
 
 @dataclass(frozen=True)
 class Address:
-    """One endpoint, as a link where a browser can open it."""
+    """One endpoint, as a link where a browser can open it; of ssh with the fingerprint by which the server is known."""
 
     title: Text
     url: str
     service: str
     icon: str
+    fingerprint: str = ""
 
     @property
     def opens(self) -> bool:
         """Whether a browser does something with it."""
         return self.url.startswith("https:")
+
+    def told(self, uid: str) -> str:
+        """What somebody copies: the address, or the command that uses it."""
+        return protocols.ssh_command(self.url, uid) if self.url.startswith("ssh:") else self.url
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
     chosen = services_named(services)
     machines = []
     for name in catalogue.machines_of(s.id for s in chosen):
-        m = catalogue.machines[name]
+        m = catalogue.sized(name, (s.id for s in chosen), options)
         machines.append(
             (name, m.title, Cost(0, 0, m.vcpus, m.memory_mib, m.system_disk_gib + m.data_volume_gib))
         )
@@ -134,7 +141,8 @@ def outlook(*, services: Iterable[str], options: Mapping[str, Mapping[str, Any]]
         values = {**service.defaults(), **options.get(service.id, {})}
         for e in service.endpoints:
             host = f"{e.label(slug)}.{edge.domain}"
-            url = protocols.address(e.protocol, host, e.path_for(slug, values), edge.port)
+            port = None if e.protocol == protocols.SSH else edge.port
+            url = protocols.address(e.protocol, host, e.path_for(slug, values), port, e.user)
             addresses.append(Address(e.title, url, service.id, service.icon))
     return Outlook(tuple(machines), tuple(addresses))
 
@@ -201,7 +209,8 @@ def addresses_of(plan: Plan) -> tuple[Address, ...]:
 
     def address(e: PlannedEndpoint) -> Address:
         icon = services[e.service].icon if e.service in services else "box"
-        return Address(Text(e.title_en, e.title_fr), e.url, e.service, icon)
+        key = seeds.known_by(plan.machine(e.machine)) if e.protocol == protocols.SSH else ""
+        return Address(Text(e.title_en, e.title_fr), e.url, e.service, icon, key)
 
     return tuple(address(e) for e in plan.endpoints)
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from placo import wiring
 from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
-from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, NetworkSpec, Power
+from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power
 from placo.platforms.models import Machine, Membership, Platform, Step
 from placo.services import cloning, probing, renewal, seeds
 from placo.services.work import Answer, Done, Guard, NotYet, Work
@@ -151,6 +151,14 @@ def _sized(work: Work) -> Answer:
     return Done()
 
 
+def _exchanged(work: Work) -> Answer:
+    """The machine's definition with the system disk of the plan; it is off. A new system has to be told who it is."""
+    name = work.machine.name
+    new = work.machine.system_volume != work.step.run.platform.plan.machine(name).system_volume
+    work.host.ensure_domain(work.domain(seed=new))
+    return Done()
+
+
 def _volume_grown(work: Work) -> Answer:
     m = work.machine
     work.host.grow_volume(m.uuid, m.data_volume, m.data_volume_gib)
@@ -183,17 +191,31 @@ def _edge_up(work: Work) -> Answer:
     plan = work.plan
     routes = {
         (e.host, e.protocol): EdgeRoute(
-            e.host, plan.machine(e.machine).address, e.port, plan.machine(e.machine).fqdn, e.protocol
+            e.host,
+            plan.machine(e.machine).address,
+            e.port,
+            plan.machine(e.machine).fqdn,
+            e.protocol,
+            e.edge_port,
         )
         for e in plan.endpoints
         if e.protocol != SMTP
     }
     pair = wiring.authority().issue(sorted({host for host, _ in routes}))
     work.edge.ensure_site(plan.slug, plan.uuid, routes.values(), pair.certificate, pair.key)
+    domains = [
+        MailDomain(e.host, plan.machine(e.machine).address, e.port, plan.machine(e.machine).fqdn)
+        for e in plan.endpoints
+        if e.protocol == SMTP
+    ]
+    if domains or wiring.gateway():
+        work.gateway.ensure_domains(plan.slug, plan.uuid, domains)
     return Done()
 
 
 def _edge_gone(work: Work) -> Answer:
+    if wiring.gateway():
+        work.gateway.remove_domains(work.plan.slug, work.plan.uuid)
     work.edge.remove_site(work.plan.slug, work.plan.uuid)
     return Done()
 
@@ -204,7 +226,7 @@ def _healthy(work: Work) -> Answer:
     probe = wiring.catalogue().machines[m.name].probe
     end = time.monotonic() + (HEALTH_PATIENCE_S if work.row.way == Machine.WARM else 0)
     while True:
-        result = probing.ask(probe, work.plan.slug, 10)
+        result = probing.ask(probe, work.plan, 10)
         if result.healthy:
             work.note("answering", result.answer)
             _note_duration(work)
@@ -230,7 +252,7 @@ def _note_duration(work: Work) -> None:
 
 def _seed_released(work: Work) -> Answer:
     m = work.machine
-    if work.row.way == Machine.WARM and not work.repairing:
+    if work.resumed and not work.repairing:
         return Done()  # it had none
     if not work.host.detach_seed(m.uuid, m.seed_volume):
         return NotYet(1.0, "the machine still holds its seed disk")
@@ -291,6 +313,7 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "suspend": (_suspend, _started),
     "end": (_end_moved, _nothing),
     "size": (_sized, _nothing),
+    "exchange": (_exchanged, _nothing),
     "volume": (_volume_grown, _nothing),
     "file-system": (_file_system_grown, _nothing),
     "edge": (_edge_up, _edge_gone),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.db import connection, transaction
@@ -70,7 +70,7 @@ def choose(host: Host, hypervisor: Hypervisor, machine: PlannedMachine) -> Choic
         return Choice(reason=Template.IMPOSSIBLE, detail=str(error))
     row = Template.objects.filter(host=host, image=spec.image, key=key).first()
     if row is None:
-        return Choice(reason=Template.MAKING)
+        return _not_there(machine, spec)
     if row.state == Template.READY:
         _there(host, hypervisor, row)
     if row.state != Template.READY:
@@ -79,6 +79,14 @@ def choose(host: Host, hypervisor: Hypervisor, machine: PlannedMachine) -> Choic
     if free < machine.memory_mib + MEMORY_RESERVE_MIB:
         return Choice(reason=Template.MEMORY, detail=f"{free} MiB free")
     return Choice(template=row.name)
+
+
+def _not_there(machine: PlannedMachine, spec: TemplateSpec) -> Choice:
+    """Why there is no template: it is being made, or never will be, as the machine has another size than its kind."""
+    kind = wiring.catalogue().machines.get(machine.name)
+    if kind is None or replace(_spec_of_kind(kind), image=spec.image) != spec:
+        return Choice(reason=Template.IMPOSSIBLE, detail="templates are made of the usual size alone")
+    return Choice(reason=Template.MAKING)
 
 
 def _promised_mib(host: Host) -> int:

@@ -10,12 +10,13 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from placo import wiring
-from placo.domain import guests
-from placo.domain.catalogue import OptionError
+from placo.domain import aliases, guests
+from placo.domain.catalogue import OptionError, OptionType
 from placo.domain.lifecycle import ENDED
 from placo.domain.plan import SLUG_MAX, slug_problem
+from placo.drivers.ports import DriverError
 from placo.platforms.models import Platform
-from placo.services.errors import InvalidInput
+from placo.services.errors import DirectoryDown, InvalidInput
 
 
 class check_into:  # noqa: N801 - reads as a verb at the call
@@ -73,7 +74,11 @@ def check_services(services: Iterable[str], *, allow_empty: bool = False) -> tup
         raise InvalidInput({"services": [message % {"unknown": ", ".join(unknown), "known": known}]})
     if not asked and not allow_empty:
         raise InvalidInput({"services": [_("Pick at least one service.")]})
-    return tuple(service.id for service in catalogue.services_of(s for s in catalogue.services if s in asked))
+    chosen = catalogue.services_of(s for s in catalogue.services if s in asked)
+    if wiring.gateway() is None and (mail := [s.id for s in chosen if s.has_addresses]):
+        message = _("This site has no mail gateway, which %(services)s needs.")
+        raise InvalidInput({"services": [message % {"services": ", ".join(mail)}]})
+    return tuple(service.id for service in chosen)
 
 
 def check_options(
@@ -99,11 +104,31 @@ def check_options(
                 value = clean[service][name] = option.check(given.get(name, option.default))
                 if isinstance(value, str) and not storable(value):
                     errors[f"options.{service}.{name}"] = [_("This holds a character that is not text.")]
+                elif option.type is OptionType.ALIASES and (problems := _alias_problems(str(value))):
+                    errors[f"options.{service}.{name}"] = problems
             except OptionError as error:
                 errors[f"options.{service}.{name}"] = [error.text.get(language)]
     if errors:
         raise InvalidInput(errors)
     return clean
+
+
+def _alias_problems(text: str) -> list[object]:
+    """What the directory has against aliases: names that are somebody's own, targets that nobody has."""
+    wanted = aliases.parse(text)
+    targets = aliases.people(wanted)
+    if not wanted:
+        return []
+    try:
+        known = {uid.casefold() for uid in wiring.directory().people({*wanted, *targets})}
+    except DriverError as error:
+        raise DirectoryDown from error
+    found: list[object] = []
+    for name in sorted(known & set(wanted)):
+        found.append(_("%(name)s is the address of somebody with this account.") % {"name": name})
+    for uid in sorted(targets - known):
+        found.append(_("There is nobody with the account %(uid)s in the directory.") % {"uid": uid})
+    return found
 
 
 def check_days(days: object, maximum: int) -> int:

@@ -18,12 +18,13 @@ from placo.domain.lifecycle import RunKind
 from placo.domain.places import Fate, Place
 from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.saga import Verb
-from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor, Rejected
+from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor, MailGateway, Rejected
 from placo.platforms.models import Host, Machine, Run, Step
 from placo.services.outage import through_outage
 
 LOST_WITH_HOST, HOST_IS_LOST = "lost with its host", "its host was declared lost"
 """What the engine says of a step that is given up, and of one that is refused."""
+NO_GATEWAY = "this site has no mail gateway"
 
 
 class LeaseLost(Exception):
@@ -100,7 +101,7 @@ class Work:
         """The work of one half of a step."""
         run = step.run
         new = step.verb == Verb.ENSURE.value or verb is Verb.CHANGE
-        return cls(step, run.request.plan if new and run.request else run.platform.plan, guard)
+        return cls(step, (run.new_plan if new else None) or run.platform.plan, guard)
 
     @property
     def host_row(self) -> Host:
@@ -111,6 +112,11 @@ class Work:
     def repairing(self) -> bool:
         """The run mends a platform, or clears away what was left of one."""
         return self.step.run.kind == RunKind.REPAIR.value
+
+    @property
+    def resumed(self) -> bool:
+        """The machine comes up from a template in this run. One that is rebuilt always boots."""
+        return self.row.way == Machine.WARM and self.step.run.kind != RunKind.REBUILD.value
 
     @property
     def host(self) -> Hypervisor:
@@ -126,6 +132,14 @@ class Work:
     def edge(self) -> Edge:
         """The reverse proxy in front of all platforms."""
         return cast(Edge, _Guarded(wiring.edge(), self.guard))
+
+    @property
+    def gateway(self) -> MailGateway:
+        """The mail gateway; Rejected where the site has none."""
+        gateway = wiring.gateway()
+        if gateway is None:
+            raise Rejected(NO_GATEWAY)
+        return cast(MailGateway, _Guarded(gateway, self.guard))
 
     @property
     def machine(self) -> PlannedMachine:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.http import QueryDict
 
+from placo.domain.catalogue import Option, OptionType, Service
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Platform
 from placo.services import selectors, validation
@@ -26,7 +28,8 @@ def _typed(text: str) -> Any:
 
 @dataclass
 class ChangeForm:
-    """What the platform shall have. `options` are those of services that may come new, `sizes` those of its machines."""
+    """What the platform shall have. `options` are those of services that may come new, and of those that are there the ones by
+    which a size is chosen; `sizes` are those of its machines."""
 
     services: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -46,10 +49,10 @@ class ChangeForm:
     def sent(cls, platform: Platform, data: QueryDict) -> ChangeForm:
         """What came from the browser, right or wrong."""
         plan = platform.plan
-        others = [card.service for card in selectors.service_cards() if card.service.id not in plan.services]
+        services = [card.service for card in selectors.service_cards()]
         return cls(
             services=[name[:100] for name in data.getlist("services")[:100]],
-            options={service.id: typed_options(service, data) for service in others},
+            options={s.id: typed_options(s, data, _asked(s, plan.services)) for s in services},
             sizes={
                 m.name: {name: _typed(data.get(f"sizes.{m.name}.{name}", "")) for name in SIZES}
                 for m in plan.machines
@@ -85,20 +88,28 @@ class ChangeForm:
         }
 
 
+def _asked(service: Service, present: Collection[str]) -> tuple[Option, ...]:
+    """The options of a service that can be chosen in a change: of one that is there, sizes alone."""
+    if service.id not in present:
+        return service.options
+    return tuple(option for option in service.options if option.type is OptionType.SIZE)
+
+
 def service_fields(platform: Platform, form: ChangeForm, errors: dict[str, str]) -> list[dict[str, Any]]:
-    """The check boxes: each service that there is, with the machines that would go with it and its options if it is new."""
+    """The check boxes: each service that there is, with the machines that would go with it and its options; sizes alone if it is there."""
     plan, rows = platform.plan, []
     for card in selectors.service_cards():
         service = card.service
         present = service.id in plan.services
+        chosen = plan.options.get(service.id, {})
         fields = [
             {
                 "option": option,
                 "name": field_name(service, option),
-                "value": form.options.get(service.id, {}).get(option.name, option.default),
+                "value": form.options.get(service.id, chosen).get(option.name, option.default),
                 "error": errors.get(field_name(service, option), ""),
             }
-            for option in service.options
+            for option in _asked(service, plan.services)
         ]
         rows.append(
             {
@@ -107,7 +118,7 @@ def service_fields(platform: Platform, form: ChangeForm, errors: dict[str, str])
                 "present": present,
                 "chosen": service.id in form.services,
                 "goes": _alone_for(plan.machines, plan.services, service.id) if present else [],
-                "fields": [] if present else fields,
+                "fields": fields,
             }
         )
     return rows

@@ -10,7 +10,7 @@ from django.http import QueryDict
 
 from placo.domain.catalogue import Option, OptionType, Service
 from placo.platforms.models import Project, User
-from placo.services import requests, selectors, validation
+from placo.services import changes, requests, selectors, validation
 from placo.services.errors import InvalidInput
 
 KEY = "request-draft"
@@ -69,6 +69,15 @@ class Draft:
         """The options of the services that are picked now."""
         return {name: self.options[name] for name in self.all_services() if name in self.options}
 
+    def _too_large(self, user: User, project: Project) -> dict[str, list[object]]:
+        """What is wrong with the sizes of machines that were chosen: the project's quota."""
+        services, options = self.all_services(), self.chosen_options()
+        view = requests.preview(
+            acting_user=user, project_slug=project.slug, services=services, options=options
+        ).quota
+        sizes = changes.size_options(services) if view.shortages else {}
+        return {f"options.{s}.{name}": list(view.problems()) for s, names in sizes.items() for name in names}
+
     def errors(self, step: int, *, user: User, project: Project) -> dict[str, list[object]]:
         """What is wrong with one step."""
         found: dict[str, list[object]] = {}
@@ -82,6 +91,8 @@ class Draft:
         elif step == 2:
             with validation.check_into(found):
                 validation.check_options(self.all_services(), self.chosen_options())
+            if not found:
+                found |= self._too_large(user, project)
         elif step == 3:
             with validation.check_into(found):
                 validation.check_slug(self.slug)
@@ -99,9 +110,12 @@ def field_name(service: Service, option: Option) -> str:
     return f"options.{service.id}.{option.name}"
 
 
-def typed_options(service: Service, data: QueryDict) -> dict[str, Any]:
-    """What was typed for the options of a service."""
-    return {o.name: _typed(o, data, field_name(service, o)) for o in service.options}
+def typed_options(
+    service: Service, data: QueryDict, options: Iterable[Option] | None = None
+) -> dict[str, Any]:
+    """What was typed for the options of a service, or some of them."""
+    asked = service.options if options is None else options
+    return {o.name: _typed(o, data, field_name(service, o)) for o in asked}
 
 
 def _typed(option: Option, data: QueryDict, name: str) -> Any:

@@ -46,6 +46,7 @@ LOOKS: dict[str, Look] = {
     "creating": Look("azure", "loader-2", gettext_lazy("being created"), _BUSY),
     "ready": Look("green", "circle-check", gettext_lazy("ready")),
     "restarting": Look("azure", "loader-2", gettext_lazy("restarting"), _BUSY),
+    "rebuilding": Look("azure", "loader-2", gettext_lazy("being rebuilt"), _BUSY),
     "changing": Look("azure", "loader-2", gettext_lazy("being changed"), _BUSY),
     "retiring": Look("orange", "loader-2", gettext_lazy("being retired"), _BUSY),
     "retired": Look("secondary", "archive", gettext_lazy("retired")),
@@ -148,6 +149,7 @@ _GOING = {
     RunKind.RESUME: gettext_lazy("Resuming %(slug)s"),
     RunKind.MEMBER: gettext_lazy("Changing the members of %(slug)s"),
     RunKind.REPAIR: gettext_lazy("Repairing %(slug)s"),
+    RunKind.REBUILD: gettext_lazy("Rebuilding machines of %(slug)s"),
 }
 _DONE = {
     RunKind.CREATE: gettext_lazy("%(slug)s is ready"),
@@ -160,10 +162,12 @@ _DONE = {
     RunKind.RESUME: gettext_lazy("%(slug)s goes on"),
     RunKind.MEMBER: gettext_lazy("The members of %(slug)s have been changed"),
     RunKind.REPAIR: gettext_lazy("%(slug)s has been repaired"),
+    RunKind.REBUILD: gettext_lazy("Machines of %(slug)s have been rebuilt"),
 }
 _UNDONE = {
     RunKind.CREATE: gettext_lazy("%(slug)s: everything has been undone"),
     RunKind.CHANGE: gettext_lazy("%(slug)s is as it was: the change has been undone"),
+    RunKind.REBUILD: gettext_lazy("%(slug)s has its former systems again: the rebuild was undone"),
     RunKind.MEMBER: gettext_lazy("The change of the members of %(slug)s has been undone"),
 }
 
@@ -204,6 +208,7 @@ _DEEDS = {
     "run.suspend": gettext_lazy("suspended the machines"),
     "run.resume": gettext_lazy("had the machines go on"),
     "run.repair": gettext_lazy("started a repair"),
+    "run.rebuild": gettext_lazy("had machines rebuilt"),
     "drift.accept": gettext_lazy("accepted that something is otherwise than planned"),
     "drift.repair": gettext_lazy("had something repaired that was otherwise than planned"),
     "run.member": gettext_lazy("had the directory follow for %(person)s"),

@@ -127,6 +127,12 @@ STEPS: dict[str, StepWords] = {
         gettext_lazy("Giving %(target)s its former memory and processors"),
         _HOST,
     ),
+    "exchange": _changes(
+        gettext_lazy("new system"),
+        gettext_lazy("Giving %(target)s its new system disk"),
+        gettext_lazy("Giving %(target)s its former system disk"),
+        _HOST,
+    ),
     "volume": _changes(
         gettext_lazy("data volume"),
         gettext_lazy("Making the data volume of %(target)s larger"),

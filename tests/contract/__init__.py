@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.directories", "tests.contract.edges", "tests.contract.outside")
+pytest.register_assert_rewrite(
+    "tests.contract.directories", "tests.contract.edges", "tests.contract.gateways", "tests.contract.outside"
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,12 +16,13 @@ from placo.drivers.certificates import create_root, issue_from
 from placo.drivers.edge_nginx import NginxEdge
 from placo.drivers.fake_edge import FakeEdge
 from placo.drivers.ports import Edge, EdgeRoute, KeyPair
-from tests.contract.outside import Greeter, Machine, PrivateNginx
+from tests.contract.outside import Greeter, Machine, PlainGreeter, PrivateNginx
 
 ROOT = create_root("PLACO test root")
 A, B = str(uuid4()), str(uuid4())
 WEB, SVN, OTHER = (f"{label}.placo.localhost" for label in ("alpha-web", "alpha-svn", "beta-web"))
 MAIL, OTHER_MAIL = "alpha-mail.placo.localhost", "beta-mail.placo.localhost"
+SSH, OTHER_SSH = "alpha-gateway.placo.localhost", "beta-gateway.placo.localhost"
 UPSTREAM = "www.alpha.placo.internal"
 
 
@@ -28,7 +30,7 @@ class FakeOutside:
     def __init__(self, folder: Path) -> None:
         self.fake = FakeEdge(folder)
         self.edge: Edge = self.fake
-        self.port = self.greeter_port = 443
+        self.port = self.greeter_port = self.plain_port = 443
 
     def serves(self, host: str) -> bool:
         return self.routes(host, "https")
@@ -36,6 +38,9 @@ class FakeOutside:
     def routes(self, host: str, protocol: str) -> bool:
         routes = [route for site in self.fake.served.values() for route in site.routes]
         return (host, protocol) in {(route.host, route.protocol) for route in routes}
+
+    def passes(self, edge_port: int) -> bool:
+        return edge_port in {route.edge_port for site in self.fake.served.values() for route in site.routes}
 
     @contextmanager
     def down(self) -> Iterator[None]:
@@ -55,10 +60,10 @@ class FakeOutside:
 class NginxOutside:
     """A running nginx, the driver for it, and one machine behind it."""
 
-    def __init__(self, nginx: PrivateNginx, machine: Machine, greeter: Greeter) -> None:
+    def __init__(self, nginx: PrivateNginx, machine: Machine, greeter: Greeter, plain: PlainGreeter) -> None:
         self.nginx = nginx
         self.machine = machine
-        self.port, self.greeter_port = machine.port, greeter.port
+        self.port, self.greeter_port, self.plain_port = machine.port, greeter.port, plain.port
         self.edge = self.driver()
 
     def driver(self, *includes: Path) -> NginxEdge:
@@ -68,6 +73,7 @@ class NginxOutside:
             pid_file=self.nginx.pid_file,
             config_file=self.nginx.config_file,
             ca_file=self.nginx.ca_file,
+            address="127.0.0.1",
             listens=(f"127.0.0.1:{self.nginx.port} ssl", f"unix:{self.nginx.socket} ssl"),
             includes=(self.nginx.stopped_snippet, *includes),
         )
@@ -80,6 +86,17 @@ class NginxOutside:
         try:
             return self.nginx.says(host, protocol) != b""
         except ssl.SSLCertVerificationError:
+            return False
+
+    def passes(self, edge_port: int) -> bool:
+        """Whether somebody greets at a port of a platform's own, and hears what is said."""
+        try:
+            with socket.create_connection(("127.0.0.1", edge_port), timeout=10) as client:
+                if not client.recv(100).startswith(b"SSH-2.0-"):
+                    return False
+                client.sendall(b"hello")
+                return client.recv(100) == b"hello"
+        except ConnectionRefusedError:
             return False
 
     def down(self) -> AbstractContextManager[None]:
@@ -105,21 +122,24 @@ class NginxOutside:
 
 
 EdgeWorld = FakeOutside | NginxOutside
+Servers = tuple[PrivateNginx, Machine, Greeter, PlainGreeter]
 
 
 @pytest.fixture(scope="module")
-def edge_servers() -> Iterator[tuple[PrivateNginx, Machine, Greeter]]:
+def edge_servers() -> Iterator[Servers]:
     with short_folder() as folder:
         nginx, machine = PrivateNginx(folder, ROOT), Machine(ROOT, UPSTREAM, folder)
         greeter = Greeter(ROOT, UPSTREAM, folder)
-        yield nginx, machine, greeter
+        plain = PlainGreeter()
+        yield nginx, machine, greeter, plain
+        plain.stop()
         greeter.stop()
         machine.stop()
         nginx.server.stop()
 
 
 @pytest.fixture
-def nginx_world(edge_servers: tuple[PrivateNginx, Machine, Greeter]) -> Iterator[NginxOutside]:
+def nginx_world(edge_servers: Servers) -> Iterator[NginxOutside]:
     world = NginxOutside(*edge_servers)
     yield world
     for slug, uuid in world.edge.sites().items():
@@ -145,6 +165,10 @@ def route(port: int, host: str = WEB, address: str = "127.0.0.1", name: str = UP
 
 def stream(port: int, protocol: str = "imaps", host: str = MAIL) -> EdgeRoute:
     return EdgeRoute(host, "127.0.0.1", port, UPSTREAM, protocol)
+
+
+def ssh(port: int, edge_port: int | None, host: str = SSH) -> EdgeRoute:
+    return EdgeRoute(host, "127.0.0.1", port, UPSTREAM, "ssh", edge_port)
 
 
 def serve(world: EdgeWorld, *hosts: str, slug: str = "alpha", uuid: str = A) -> KeyPair:

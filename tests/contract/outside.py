@@ -76,6 +76,27 @@ class Greeter:
         self._server.server_close()
 
 
+class PlainGreeter:
+    """A TCP server on loopback that says one line to whoever comes, without TLS, and then what it is told."""
+
+    def __init__(self, line: bytes = b"SSH-2.0-here-I-am\r\n") -> None:
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    self.request.sendall(line)
+                    while said := self.request.recv(100):
+                        self.request.sendall(said)
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 def _handler(name: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

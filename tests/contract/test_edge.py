@@ -6,11 +6,14 @@ import threading
 
 import pytest
 
+from deploy.rehearsal.process import free_port
 from placo.drivers.ports import DriverError, EdgeRoute, EdgeStatus, Rejected
 from tests.contract.edges import (
     MAIL,
     OTHER,
     OTHER_MAIL,
+    OTHER_SSH,
+    SSH,
     SVN,
     WEB,
     A,
@@ -19,6 +22,7 @@ from tests.contract.edges import (
     pair,
     route,
     serve,
+    ssh,
     stream,
 )
 
@@ -103,6 +107,31 @@ def test_a_stream_of_a_name_that_another_site_has_is_refused(edge_world: EdgeWor
     assert edge_world.edge.sites() == {"alpha": A} and edge_world.routes(MAIL, "imaps")
 
 
+def test_ports_of_a_platforms_own_come_and_go(edge_world: EdgeWorld) -> None:
+    issued, port, (first, second) = pair(SSH, WEB), edge_world.plain_port, (free_port(), free_port())
+
+    def ensure(*routes: EdgeRoute) -> None:
+        edge_world.edge.ensure_site("alpha", A, routes, issued.certificate, issued.key)
+
+    ensure(ssh(port, first), route(edge_world.port, WEB))
+    assert edge_world.passes(first) and not edge_world.passes(second) and edge_world.serves(WEB)
+    ensure(ssh(port, first), ssh(port, second, OTHER_SSH))
+    assert edge_world.passes(first) and edge_world.passes(second)
+    ensure(ssh(port, second))
+    assert edge_world.passes(second) and not edge_world.passes(first)
+    edge_world.edge.remove_site("alpha", A)
+    assert not edge_world.passes(second)
+
+
+def test_a_port_that_another_site_has_is_refused(edge_world: EdgeWorld) -> None:
+    issued, port, taken = pair(SSH), edge_world.plain_port, free_port()
+    edge_world.edge.ensure_site("alpha", A, [ssh(port, taken)], issued.certificate, issued.key)
+    other = pair(OTHER_SSH)
+    with pytest.raises(Rejected):
+        edge_world.edge.ensure_site("beta", B, [ssh(port, taken, OTHER_SSH)], other.certificate, other.key)
+    assert edge_world.edge.sites() == {"alpha": A} and edge_world.passes(taken)
+
+
 INJECTED = "x; } server { listen 127.0.0.1:1; "
 
 
@@ -129,6 +158,11 @@ INJECTED = "x; } server { listen 127.0.0.1:1; "
         ("alpha", A, stream(443, 'imaps:x" "127.0.0.1:1')),
         ("alpha", A, stream(443, "smtp")),
         ("alpha", A, stream(443, host=INJECTED)),
+        ("alpha", A, ssh(22, None)),
+        ("alpha", A, ssh(22, 443)),
+        ("alpha", A, ssh(22, 65536)),
+        ("alpha", A, ssh(22, "22000; } server { listen 1")),  # type: ignore[arg-type]
+        ("alpha", A, EdgeRoute(WEB, "127.0.0.1", 443, "www.alpha.placo.internal", "https", 22000)),
         ("alpha", A, route(443, name="")),
         ("alpha", A, route(0)),
         ("alpha", A, route(65536)),

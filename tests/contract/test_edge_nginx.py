@@ -117,7 +117,14 @@ def test_a_stream_for_nobody_shows_no_certificate_of_a_platform(nginx_world: Ngi
 
 def test_files_are_for_their_owner_alone_and_none_is_left_over(nginx_world: NginxOutside) -> None:
     issued = serve(nginx_world, WEB)
-    assert nginx_world.files() == {"alpha.conf", "alpha.streams", ".alpha.json", "alpha.pem", "alpha.key"}
+    assert nginx_world.files() == {
+        "alpha.conf",
+        "alpha.streams",
+        "alpha.servers",
+        ".alpha.json",
+        "alpha.pem",
+        "alpha.key",
+    }
     for folder in ("sites", "certificates"):
         for path in (nginx_world.nginx.folder / folder).glob("*alpha*"):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600

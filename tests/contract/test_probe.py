@@ -15,7 +15,7 @@ from placo.drivers.certificates import create_root, issue_from
 from placo.drivers.fake_edge import FakeEdge, FakeProber
 from placo.drivers.ports import EdgeRoute, Prober, Unavailable
 from placo.drivers.probe import EdgeProber
-from tests.contract.outside import Greeter, Machine, PrivateNginx
+from tests.contract.outside import Greeter, Machine, PlainGreeter, PrivateNginx
 
 ROOT = create_root("PLACO test root")
 UUID = "5f0c3d5e-7c59-4c0e-9d39-1f5f3c6f9a10"
@@ -92,6 +92,24 @@ def test_a_server_that_says_something_else_is_not(real: Real) -> None:
     said = direct(real, greeter, "imaps").greeting(MAIL, "imaps", 5)
     assert not said.healthy and "* BYE full" in said.answer
     greeter.stop()
+
+
+def test_ssh_greets_without_tls_at_a_port_of_its_own(real: Real, tmp_path: Path) -> None:
+    prober = EdgeProber("127.0.0.1", real.nginx.ca_file)
+    greeter, other = PlainGreeter(), PlainGreeter(b"220 mail\r\n")
+    try:
+        assert prober.greeting(MAIL, "ssh", 5, greeter.port).healthy
+        assert "220 mail" in prober.greeting(MAIL, "ssh", 5, other.port).answer
+        assert not prober.greeting(MAIL, "ssh", 5).healthy
+    finally:
+        greeter.stop()
+        other.stop()
+    assert not prober.greeting(MAIL, "ssh", 5, greeter.port).healthy
+    edge, issued = FakeEdge(tmp_path), issue_from(ROOT, [MAIL])
+    route = EdgeRoute(MAIL, "10.77.16.2", 22, "mail.alpha.placo.internal", "ssh", 22000)
+    edge.ensure_site("alpha", UUID, [route], issued.certificate, issued.key)
+    assert FakeProber(edge).greeting(MAIL, "ssh", 5, 22000).healthy
+    assert not FakeProber(edge).greeting(MAIL, "ssh", 5, 22001).healthy
 
 
 def test_a_name_that_no_platform_has_gets_no_greeting(real: Real) -> None:

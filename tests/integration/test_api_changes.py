@@ -108,7 +108,7 @@ def test_services_come_and_go(api: Any, world: World, alpha: Platform, emmy: Use
         ({"services": []}, "services"),
         ({"services": "web"}, "services"),
         ({"services": ["web", "svn"], "options": {"svn": {"repository": "Ça"}}}, "options.svn.repository"),
-        ({"options": {"web": {"php": False}}}, "options.web"),
+        ({"options": {"web": {"php": False}}}, "options.web.php"),
         ({"sizes": {"www": {"memory_mib": 1000}}}, "sizes.www.memory_mib"),
         ({"sizes": {"www": {"memory_mib": 64}}}, "sizes.www.memory_mib"),
         ({"sizes": {"www": {"memory_mib": "1024"}}}, "sizes.www.memory_mib"),

@@ -119,6 +119,24 @@ def test_the_main_job(
     assert world.audit("alpha") == []
 
 
+def test_machines_are_rebuilt(
+    placo: Callable[[User], Command], world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    ready_platform(world, emmy, admin)
+    administrator = placo(admin)
+    world.images.versions["www"] = 1
+    assert re.search(r"alpha +ready +h1 +www", administrator("outdated").out)
+    owner = placo(emmy)
+    assert owner("rebuild", "alpha", "--machine", "svn").status == 1
+    assert owner("rebuild", "alpha", "--machine", "www", "--follow").status == 0
+    administrator = placo(admin)
+    assert administrator("outdated", "list", "--json").json == []
+    world.images.versions["svn"] = 1
+    begun = administrator("outdated", "rebuild", "--yes", "--json").json
+    assert [one["platform"] for one in begun["begun"]] == ["alpha"]
+    world.finish(begun["begun"][0]["run_id"])
+
+
 def test_more_time(
     placo: Callable[[User], Command], clock: Clock, world: World, optics: Project, emmy: User, admin: User
 ) -> None:

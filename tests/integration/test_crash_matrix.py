@@ -23,6 +23,7 @@ from placo.domain import saga
 from placo.domain.lifecycle import PlatformState, RunKind
 from placo.domain.saga import StepSpec, Verb
 from placo.drivers.fake_hypervisor import FakeHypervisor
+from placo.drivers.fake_images import FakeImages
 from placo.drivers.ports import DriverError, Rejected
 from placo.platforms.models import Drift, JournalEntry, LedgerEntry, Platform, Project, Run, Step, User
 from placo.services import (
@@ -34,6 +35,7 @@ from placo.services import (
     members,
     ownership,
     platforms,
+    rebuilds,
     reconcile,
     requests,
     runs,
@@ -46,6 +48,7 @@ from tests.fakes import World, make_world
 SLUG = "alpha"
 IMAGES = {"www": "placo-www-000000000000"}
 SVN = {"svn": "placo-svn-000000000000"}
+MAIL = {"mail": "placo-mail-000000000000"}
 GUEST = "alan"
 
 
@@ -137,6 +140,17 @@ def _repair(_emmy: User, admin: User) -> Run:
     return drift.repair_drift(acting_user=admin, drift_id=Drift.objects.get(what="domain").pk)
 
 
+NEWER = {"www": "placo-www-000000000001"}
+
+
+def _rebuild(emmy: User, _admin: User) -> Run:
+    """Its image was built anew meanwhile."""
+    images = wiring.images()
+    assert isinstance(images, FakeImages)
+    images.versions["www"] = 1
+    return rebuilds.rebuild_platform(acting_user=emmy, slug=SLUG)
+
+
 MENDING = saga.Mending(
     PlatformState.READY, machines=("www",), restart=frozenset({"www"}), accounts=("www",), members=("emmy",)
 )
@@ -159,10 +173,16 @@ SAGAS = {
     "more-services": _change_saga({"services": ["web", "svn"]}, added=SVN, routes=True),
     "more-services-warm": _change_saga({"services": ["web", "svn"]}, added=SVN, routes=True, warm=True),
     "fewer-services": _change_saga({"services": ["web"]}, "web", "svn", removed=["svn"], routes=True),
+    "mail-added": _change_saga({"services": ["web", "webmail"]}, added=MAIL, routes=True),
+    "mail-retired": Saga(
+        RunKind.RETIRE, saga.retire_steps(MAIL), _retire, ("create",), services=("webmail",)
+    ),
     "more-memory": _change_saga({"sizes": {"www": {"memory_mib": 1024, "vcpus": 2}}}, resized=["www"]),
     "more-disk": _change_saga({"sizes": {"www": {"data_volume_gib": 20}}}, grown=["www"]),
     "longer": _change_saga({"expires_on": timezone.localdate() + timedelta(days=200)}, end=True),
     "repair": Saga(RunKind.REPAIR, saga.repair_steps(MENDING), _repair, ("create",)),
+    "rebuild": Saga(RunKind.REBUILD, saga.rebuild_steps(NEWER), _rebuild, ("create",)),
+    "rebuild-warm": Saga(RunKind.REBUILD, saga.rebuild_steps(NEWER), _rebuild, ("create",), warm=True),
     "add": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _add, ("create",)),
     "remove": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _remove, ("create", "add")),
     "hand-over": Saga(RunKind.MEMBER, saga.member_steps(GUEST), _hand_over, ("create", "add")),
@@ -282,6 +302,7 @@ def test_undisturbed(name: str, undisturbed: dict[str, Undisturbed]) -> None:
     kept = {"addresses"} if name == "retire-lost" else set()  # of what may still be on the lost host
     everything = {"domain", "volume", "network", "directory", "edge", "certificate", "addresses", "quota",
                   "membership", "machine"}  # fmt: skip
+    everything |= {"mail"} if name == "mail-added" else set()
     assert {item.split()[0] for item in state.world} == (everything if state.platform != "retired" else kept)
     assert state.orphans == ()
     assert len(state.ledger) == (1 if state.platform != "retired" else 0)

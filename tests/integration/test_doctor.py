@@ -72,9 +72,8 @@ def test_all_is_well(site: World) -> None:
     assert [(r.component, r.text) for r in report.results if r.level is not Level.OK] == []
     assert report.status == 0
     assert {r.component for r in report.results} == {
-        "database", "redis", "workers", "beat", "directory", "edge", "certificates", "images", "clocks",
-        "books", "runs", "templates", "people",
-        "proofs", "host h1", "host h2",
+        "database", "redis", "workers", "beat", "directory", "edge", "mail gateway", "certificates", "images",
+        "clocks", "books", "runs", "templates", "people", "proofs", "host h1", "host h2",
     }  # fmt: skip
     assert all(r.text and not r.remedy for r in report.results)
 
@@ -311,6 +310,7 @@ def test_when_nothing_is_there(tmp_path: Path) -> None:
     here = "|".join(sorted({str(Path(p).parent) for p in re.findall(r"/[^\s\"?]*(?:sock|pid)\b", text)}))
     lost = re.sub(here, str(tmp_path), lost)
     lost = re.sub(r'(?m)^(host|uri) = "[^"]*"', lambda m: f'{m[1]} = "{NOWHERE[m[1]]}"', lost)
+    lost = re.sub(r'(?m)^address = "[^"]*"', 'address = "127.0.0.9"', lost)
     (tmp_path / "secrets").mkdir()
     for name in ("secret-key", "directory-portal"):
         (tmp_path / "secrets" / name).write_text("x" * 40)
@@ -324,7 +324,16 @@ def test_when_nothing_is_there(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert time.monotonic() - began < 40
     found = {r["component"]: r for r in json.loads(done.stdout)["results"]}
-    for component in ("database", "redis", "workers", "beat", "directory", "edge", "certificates"):
+    for component in (
+        "database",
+        "redis",
+        "workers",
+        "beat",
+        "directory",
+        "edge",
+        "mail gateway",
+        "certificates",
+    ):
         assert found[component]["level"] == "failure", found[component]
         assert found[component]["remedy"]
     assert "PostgreSQL does not answer" in found["database"]["text"]

@@ -42,6 +42,7 @@ DOORS = ("repository", "repositories")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Doors of the fakes answer at once: nobody waits long for another answer."""
     monkeypatch.setattr(proving, "ADMITTED_S", 0.2)
+    monkeypatch.setattr(proving, "SILENT_S", 0.2)
     monkeypatch.setattr(proving, "MEASURED_S", 0.5)
     monkeypatch.setattr(proving, "PAUSE_S", 0.02)
 
@@ -141,7 +142,7 @@ def test_every_service_of_the_catalogue_is_tried(
         (service, endpoint.name)
         for service in services
         for endpoint in wiring.catalogue().services[service].endpoints
-        if endpoint.protocol != "smtp"
+        if endpoint.protocol not in ("smtp", "ssh")
     }
     assert tried == wanted
 
@@ -178,6 +179,24 @@ def test_a_door_that_is_silent_fails_and_is_not_asked_again(
     assert {uid for name, uid in world.doorman.tried if name == silent} == {
         stand_ins.uid_of(alpha.pk, stand_ins.Role.MEMBER)
     }
+
+
+def test_a_door_that_says_nothing_for_a_moment_is_asked_again(
+    alpha: Platform, emmy: User, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a web server that takes up new settings."""
+    outsider = stand_ins.uid_of(alpha.pk, stand_ins.Role.OUTSIDER)
+    answer, once = world.doorman.try_door, {host(alpha, "svn")}
+
+    def moody(door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
+        if uid == outsider and door.host in once:
+            once.remove(door.host)
+            return Outcome(Answer.SILENT, "the connection is refused or cut off")
+        return answer(door, uid, password, timeout_s)
+
+    monkeypatch.setattr(world.doorman, "try_door", moody)
+    assert prove(alpha, emmy).state == Proof.PASSED
+    assert not once
 
 
 def test_a_door_that_remembers_too_long_fails(

@@ -62,6 +62,7 @@ READ = {
     "operations-hosts": OPERATIONS,
     "operations-host": OPERATIONS,
     "operations-drift": OPERATIONS,
+    "operations-images": OPERATIONS,
     "operations-health": OPERATIONS,
     "operations-health-report": OPERATIONS,
     "operations-runs": OPERATIONS,
@@ -78,6 +79,7 @@ WRITE = {
     "platform-power": CHANGE,
     "platform-retire": CHANGE,
     "platform-renew": CHANGE,
+    "platform-rebuild": CHANGE,
     "platform-prove": CHANGE,
     "platform-end": CHANGE | {"owner": 403},
     "notices-read": VISIBLE | {"member": 404, "owner": DONE, "admin": 404},
@@ -100,6 +102,7 @@ WRITE = {
     "operations-host-warm": OPERATIONS | {"admin": DONE},
     "operations-host-lost": OPERATIONS | {"admin": DONE},
     "operations-host-take-back": OPERATIONS | {"admin": DONE},
+    "operations-images-rebuild": OPERATIONS | {"admin": DONE},
     "operations-drift-accept": OPERATIONS | {"admin": DONE},
     "operations-drift-repair": OPERATIONS | {"admin": DONE},
     "run-decide": VISIBLE | {"member": 404, "owner": 409, "admin": 409},
@@ -192,7 +195,7 @@ def test_pages(site: Site, role: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(WRITE))
-def test_changes(site: Site, name: str) -> None:
+def test_changes(site: Site, world: World, name: str) -> None:
     for role in ROLES:
         address = site.address(name)
         before = AuditEvent.objects.count()
@@ -210,6 +213,9 @@ def test_changes(site: Site, name: str) -> None:
         }
         if name == "operations-person-leave":
             data["confirm"] = "evariste"
+        if name.endswith("rebuild"):
+            world.images.versions["www"] = 1
+            data |= {"confirm": "yes", "machines": "www"}
         if name in ("operations-host-lost", "operations-host-take-back"):
             data["confirm"] = "h1"
             lost = name.endswith("take-back")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lab import identity, network, services, site
+from deploy.lab import gateway, identity, network, services, site
 from deploy.lab.layout import BASE, DIRECTORY_ADDRESS, DIRECTORY_HOST, REPOSITORY, Lab
 from deploy.lab.shell import wait_until
 from deploy.lab.state import load
@@ -32,7 +32,7 @@ from tests.lab.world import (
 )
 
 UP = ("--without", "app")
-SUPERVISED = ["postgres", "redis", "directory", "edge", "front", "h1", "h2"]
+SUPERVISED = ["postgres", "redis", "directory", "edge", "gateway", "front", "h1", "h2"]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,8 @@ def _answers(lab: Lab, name: str) -> bool:
             )
         case "edge":
             return "No such address" in _curl(f"https://nobody.placo.localhost:{state.edge_port}/", lab)
+        case "gateway":
+            return gateway.is_answering(lab)
         case "front":
             return services.front_answers(state)
         case _:
@@ -168,7 +170,7 @@ def test_platforms_are_behind_the_wall(lab: Lab) -> None:
     assert "policy drop" in rules and 'iifname "pl*" counter' in rules
     portal = inside(lab.namespace, "nft", "list", "ruleset").output
     assert (
-        "ip daddr 10.77.0.1 tcp dport { 80, 443, 465, 993, 5223 } accept" in portal
+        "ip daddr 10.77.0.1 tcp dport { 25, 80, 443, 465, 993, 5223 } accept" in portal
         and portal.count("policy drop") == 2
     )
     frames = inside(lab.hosts[0].namespace, "ebtables", "-t", "nat", "-L").output

@@ -23,6 +23,8 @@ WWW = "machines/www/machine.toml"
 WIKI = "services/wiki.toml"
 CHAT, TALK = "services/chat.toml", "machines/chat/machine.toml"
 APACHE = "software/apache/software.toml"
+WIKI = "services/wiki.toml"
+SERVER, DEDICATED = "services/server.toml", "machines/server/machine.toml"
 
 
 @pytest.fixture
@@ -166,6 +168,48 @@ SPOILT = [
     pytest.param(TALK, 'host = "{slug}-chat"', 'host = "{slug}"', TALK, "routes[1].host", id="bare slug"),
     pytest.param(
         TALK, "timeout_s = 5", 'timeout_s = 5\npath = "/"', TALK, "probe.path", id="greeting with a path"
+    ),
+    pytest.param(WIKI, "fr = { en =", "de = { en =", WIKI, "options[2].titles.fr", id="choice without title"),
+    pytest.param(
+        SERVER, 'machine = "server"\ndefault', "default", SERVER, "options[1].machine", id="size of nothing"
+    ),
+    pytest.param(
+        SERVER,
+        'machine = "server"\ndefault',
+        'machine = "www"\ndefault',
+        SERVER,
+        "options[1].machine",
+        id="size elsewhere",
+    ),
+    pytest.param(
+        SERVER, 'default = "small"', 'default = "huge"', SERVER, "options[1].default", id="no such size"
+    ),
+    pytest.param(SERVER, 'user = "root"', 'user = "Root!"', SERVER, "endpoints[1].user", id="no such user"),
+    pytest.param(SERVER, 'user = "root"', 'path = "/"', SERVER, "endpoints[1].path", id="ssh with a path"),
+    pytest.param(
+        SERVER,
+        'protocol = "ssh"',
+        'protocol = "imaps"',
+        DEDICATED,
+        "routes[1].host",
+        id="ssh route without endpoint",
+    ),
+    pytest.param(DEDICATED, "owned = true", 'owned = "yes"', DEDICATED, "owned", id="owned"),
+    pytest.param(DEDICATED, 'name = "medium"', 'name = "small"', DEDICATED, "sizes", id="size twice"),
+    pytest.param(
+        DEDICATED, "memory_mib = 2048", "memory_mib = 2000", DEDICATED, "sizes[2].memory_mib", id="odd memory"
+    ),
+    pytest.param(
+        DEDICATED,
+        "memory_mib = 2048",
+        "memory_mib = 256",
+        DEDICATED,
+        "sizes[2].memory_mib",
+        id="size too small",
+    ),
+    pytest.param(DEDICATED, "vcpus = 2", "vcpus = 0", DEDICATED, "sizes[2].vcpus", id="no processor"),
+    pytest.param(
+        DEDICATED, "vcpus = 2", "vcpus = 2\ncolour = 1", DEDICATED, "sizes[2].colour", id="key of no size"
     ),
     pytest.param(WWW, "memory_mib = 384", "memory_mib = 3", WWW, "memory_mib", id="too little memory"),
     pytest.param(WWW, "vcpus = 1", "vcpus = true", WWW, "vcpus", id="a boolean is no number"),

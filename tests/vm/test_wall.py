@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from deploy.client import Lab, wait_for
-from placo.domain.protocols import STREAMS
+from placo.domain.protocols import SSH_PORTS, STREAMS
 from tests.lab_world import Made
 from tests.vm.guest import Guest, guest, portal_namespace
 
@@ -21,6 +21,7 @@ DIRECTORY = "10.77.0.2"
 EDGE = "10.77.0.1"
 HOSTS = ("10.77.0.11", "10.77.0.12")
 OPEN_PORT = 4567
+FIRST_SSH_PORT, PLATFORMS = 22000, 256
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +73,13 @@ def test_guest_does_not_reach_the_hosts_or_the_portal_machine(lab: Lab, inside: 
 
 def test_databases_broker_and_libvirt_listen_on_no_network(lab: Lab) -> None:
     portal = portal_namespace(lab)
-    ports = {line.split()[3] for line in _sockets(portal).splitlines()}
-    assert ports == {f"{DIRECTORY}:636", *(f"{EDGE}:{port}" for port in (80, 443, *STREAMS.values()))}
+    sockets = {line.split()[3] for line in _sockets(portal).splitlines()}
+    ssh = {f"{EDGE}:{port}" for port in range(FIRST_SSH_PORT, FIRST_SSH_PORT + SSH_PORTS * PLATFORMS)}
+    ports = (25, 80, 443, *STREAMS.values())
+    assert sockets - ssh == {f"{DIRECTORY}:636", *(f"{EDGE}:{port}" for port in ports)}
     for host in ("h1", "h2"):
-        ports = {line.split()[3].rsplit(":", 1)[1] for line in _sockets(f"{portal}-{host}").splitlines()}
-        assert ports <= {"53"}, "only the platforms' name servers"
+        found = {line.split()[3].rsplit(":", 1)[1] for line in _sockets(f"{portal}-{host}").splitlines()}
+        assert found <= {"53"}, "only the platforms' name servers"
 
 
 def test_guest_does_not_reach_this_machine_or_the_world(inside: Guest) -> None:

@@ -26,6 +26,7 @@ WHAT_LABELS = {
     DriftWhat.DIRECTORY: _("directory subtree"),
     DriftWhat.EDGE: _("public addresses"),
     DriftWhat.CERTIFICATE: _("certificate"),
+    DriftWhat.MAIL: _("mail domains"),
     DriftWhat.HOST: _("host"),
 }
 

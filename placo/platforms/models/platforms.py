@@ -28,6 +28,7 @@ PLATFORM_LABELS = {
     PlatformState.SUSPENDED: _("suspended"),
     PlatformState.RESUMING: _("resuming"),
     PlatformState.CHANGING: _("being changed"),
+    PlatformState.REBUILDING: _("being rebuilt"),
     PlatformState.RETIRING: _("being retired"),
     PlatformState.RETIRED: _("retired"),
     PlatformState.FAILED: _("failed"),

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
+from placo.domain.plan import Plan, from_json
 from placo.domain.saga import StepSpec, Verb
 from placo.platforms.models.people import User
 from placo.platforms.models.platforms import Platform, Request
@@ -39,6 +40,7 @@ KIND_LABELS = {
     RunKind.RESUME: _("Resumption"),
     RunKind.MEMBER: _("Membership"),
     RunKind.REPAIR: _("Repair"),
+    RunKind.REBUILD: _("Rebuild"),
 }
 
 
@@ -47,7 +49,8 @@ class Run(models.Model):
 
     `version` grows with every change of the run or one of its steps: what a live page watches. `due_at` is when a worker
     has something to do for it, None when nothing will happen without a decision: what the sweep looks for. `web_request` is the
-    X-Request-ID of the call that it came of: the field `request` of the log's lines.
+    X-Request-ID of the call that it came of: the field `request` of the log's lines. `plan_data` is what a rebuild makes of
+    the platform; where there is a request, its plan says that.
     """
 
     platform = models.ForeignKey(Platform, on_delete=models.CASCADE, related_name="runs")
@@ -66,6 +69,7 @@ class Run(models.Model):
     version = models.PositiveBigIntegerField(default=1)
     due_at = models.DateTimeField(null=True)
     web_request = models.CharField(max_length=64, blank=True)
+    plan_data = models.JSONField(null=True)
 
     class Meta:
         ordering = ["-id"]
@@ -87,6 +91,13 @@ class Run(models.Model):
                 fields=["due_at"], condition=Q(due_at__isnull=False), name="runs_with_something_due"
             ),
         ]
+
+    @property
+    def new_plan(self) -> Plan | None:
+        """What the platform will have when the run is done; None where that stays as it is."""
+        if self.request is not None:
+            return self.request.plan
+        return from_json(self.plan_data) if self.plan_data else None
 
 
 class Step(models.Model):

@@ -18,6 +18,7 @@ from placo.services.work import hypervisor_of
 
 DISK_LOW_GIB, DISK_OUT_GIB = 10, 2
 MEMORY_LOW = 0.05
+QUEUE_LONG = 500
 CERTIFICATE_LEFT = timedelta(days=30)
 
 
@@ -140,6 +141,44 @@ def look_at_edge() -> Iterator[Result]:
         )
     elif not status.complaint:
         yield Result("edge", Level.OK, _("nginx runs and its configuration is valid."))
+
+
+def look_at_gateway() -> Iterator[Result]:
+    gateway = wiring.gateway()
+    if gateway is None:
+        yield Result("mail gateway", Level.OK, _("This site has none: no platform has mail addresses."))
+        return
+    queued = gateway.queued()
+    if not gateway.answers():
+        yield Result(
+            "mail gateway",
+            Level.FAILURE,
+            _(
+                "Postfix does not greet: no mail reaches a platform, none leaves one. Senders keep it and try again."
+            ),
+            _("Start it and read its log; check [gateway] in %(file)s.") % {"file": site_file()},
+        )
+    elif queued is None:
+        yield Result(
+            "mail gateway",
+            Level.OK,
+            _("Postfix answers. How many mails wait, manage.py doctor can tell when root runs it."),
+        )
+    else:
+        text = ngettext(
+            "Postfix answers; %(count)d mail waits.", "Postfix answers; %(count)d mails wait.", queued
+        ) % {"count": queued}
+        many = queued > QUEUE_LONG
+        yield Result(
+            "mail gateway",
+            Level.WARNING if many else Level.OK,
+            text,
+            _(
+                "postqueue -p says for whom and why: platforms that are stopped, or somebody who sends too much."
+            )
+            if many
+            else "",
+        )
 
 
 def look_at_authority() -> Iterator[Result]:

@@ -14,6 +14,7 @@ from placo.web.api import (
     drift,
     hosts,
     notices,
+    outdated,
     people,
     platforms,
     problems,
@@ -52,6 +53,7 @@ api.add_router("", requests.router, tags=["requests"])
 api.add_router("", platforms.router, tags=["platforms"])
 api.add_router("", changes.router, tags=["platforms"])
 api.add_router("", proofs.router, tags=["platforms"])
+api.add_router("", outdated.router, tags=["platforms"])
 api.add_router("", runs.router, tags=["runs"])
 api.add_router("", hosts.router, tags=["hosts"])
 api.add_router("", drift.router, tags=["drift"])

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind
 from placo.platforms.models import Membership, Platform, Run
-from placo.services import access, members, platforms, renewal
+from placo.services import access, members, platforms, rebuilds, renewal
 from placo.web.api.auth import Caller
 from placo.web.api.pages import Page, page_of
 from placo.web.api.schemas import Problem, RunStarted
@@ -19,6 +19,7 @@ from placo.web.api.schemas_flow import (
     EndIn,
     MemberOut,
     PlatformOut,
+    RebuildIn,
     RenewIn,
     member_out,
     platform_out,
@@ -108,6 +109,14 @@ def power_platform(request: Caller, slug: str, action: str) -> Status[RunStarted
         202,
         RunStarted(run_id=platforms.power_platform(acting_user=request.auth, slug=slug, action=action).pk),
     )
+
+
+@router.post("/platforms/{slug}/rebuild", response={202: RunStarted, **ERRORS}, summary="Rebuild machines")
+def rebuild_platform(request: Caller, slug: str, body: RebuildIn | None = None) -> Status[RunStarted]:
+    """Replaces system disks by ones from the newest image and keeps the data volumes; goes back if a machine does not answer."""
+    chosen = body.machines if body else None
+    run = rebuilds.rebuild_platform(acting_user=request.auth, slug=slug, machines=chosen)
+    return Status(202, RunStarted(run_id=run.pk))
 
 
 def _member(row: Membership) -> Status[MemberOut]:

@@ -100,9 +100,12 @@ def amounts(cost: Cost) -> Amounts:
 class OptionOut(Out):
     name: str
     title: str
-    type: str = Field(description="boolean, choice, integer or text")
+    type: str = Field(
+        description="boolean, choice, integer, text, or size: a choice by which a machine gets its size"
+    )
     default: bool | int | str
     choices: list[str]
+    titles: dict[str, str] = Field(description="What the choices are called, where they have titles.")
     minimum: int | None
     maximum: int | None
     required: bool
@@ -151,6 +154,7 @@ def service_out(card: ServiceCard) -> ServiceOut:
                 type=o.type.value,
                 default=o.default,
                 choices=list(o.choices),
+                titles={choice: say(title) for choice, title in o.titles.items()},
                 minimum=o.minimum,
                 maximum=o.maximum,
                 required=o.required,

@@ -13,9 +13,10 @@ from placo.domain.catalogue import Text
 from placo.domain.lifecycle import RunKind
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Machine, Membership, Platform, Request, Run, Step, User
-from placo.services import planning, renewal, waiting
+from placo.services import planning, rebuilds, renewal, waiting
 from placo.services.change_views import ChangeView, change_view
 from placo.services.planning import Offer
+from placo.services.selectors import addresses_of
 from placo.web.api.schemas import DifferenceOut, In, Out, say
 from placo.web.api.schemas_changes import ChangesOut, OfferOut, changes_out, differences_out, offer_out
 
@@ -133,6 +134,8 @@ class MachineOut(Out):
     address: str
     host: str
     answer: str = Field(description="What the health probe last heard.")
+    image: str = Field(description="The image that its system disk was made from.")
+    outdated: bool = Field(description="There is a newer image, and the machine can be rebuilt.")
     way: str = Field(
         description="How it came to life: warm (resumed from a template), cold (booted); empty before that is decided.",
         examples=["warm"],
@@ -154,6 +157,8 @@ def _machine_out(planned: PlannedMachine, row: Machine | None, host: str, *, det
         address=planned.address,
         host=host,
         answer=row.answer if row else "",
+        image=planned.image,
+        outdated=rebuilds.outdated(planned),
         way=row.way if row else "",
         way_reason=row.way_reason if row else "",
         way_detail=row.way_detail if row and details else "",
@@ -166,6 +171,12 @@ class EndpointOut(Out):
     title: str
     protocol: str
     url: str
+    command: str | None = Field(
+        None,
+        description="What is typed to get there, where that is no browser's work.",
+        examples=["ssh -p 22000 mdupont@alpha-gateway.example.org"],
+    )
+    fingerprint: str | None = Field(None, description="By what the server of an address of ssh is known.")
 
 
 class PlatformOut(Out):
@@ -199,6 +210,12 @@ class RenewIn(In):
         None,
         description="The end date that you know: if it is another one by now, nothing is done. Without it, what a renewal "
         "has given is not renewed again before the next reminder.",
+    )
+
+
+class RebuildIn(In):
+    machines: list[str] | None = Field(
+        None, description="Names of machines; without it, all that are outdated."
     )
 
 
@@ -240,9 +257,14 @@ def platform_out(platform: Platform, user: User, *, managed: bool) -> PlatformOu
         ],
         endpoints=[
             EndpointOut(
-                service=e.service, title=say(Text(e.title_en, e.title_fr)), protocol=e.protocol, url=e.url
+                service=e.service,
+                title=say(address.title),
+                protocol=e.protocol,
+                url=e.url,
+                command=told if (told := address.told(user.username)) != e.url else None,
+                fingerprint=address.fingerprint or None,
             )
-            for e in plan.endpoints
+            for e, address in zip(plan.endpoints, addresses_of(plan), strict=True)
         ],
     )
 

@@ -19,6 +19,7 @@ from placo.domain.quota import Cost
 from placo.platforms.models import Proof
 from placo.services import expiry, notice_words, proof_words, waiting
 from placo.services.proofs import Shown
+from placo.services.selectors import Address
 from placo.web import drift_words, icons, phrases, step_words
 from placo.web.tables import Table
 
@@ -237,6 +238,12 @@ def duration(step: Any) -> str:
 def run_duration(run: Any) -> str:
     """How long a run took; how long it has been going on."""
     return seconds(((run.ended_at or timezone.now()) - run.created_at).total_seconds())
+
+
+@register.filter
+def told(address: Address, uid: str) -> str:
+    """What somebody copies: an address, or the command that uses it."""
+    return address.told(uid)
 
 
 @register.inclusion_tag("web/_copy.html")

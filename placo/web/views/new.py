@@ -110,7 +110,10 @@ def _show(
         "errors": found,
         "trouble": trouble,
         "preview": requests.preview(
-            acting_user=user_of(request), project_slug=project.slug, services=services
+            acting_user=user_of(request),
+            project_slug=project.slug,
+            services=services,
+            options=draft.chosen_options(),
         ),
     }
     if step == 1:
@@ -140,6 +143,7 @@ def _options(draft: Draft, services: tuple[str, ...], errors: dict[str, str]) ->
                 "option": option,
                 "name": field_name(service, option),
                 "value": given.get(option.name, option.default),
+                "words": option.words(given.get(option.name, option.default)),
                 "error": errors.get(field_name(service, option), ""),
             }
             for option in service.options

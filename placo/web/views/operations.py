@@ -1,4 +1,4 @@
-"""For administrators: runs, hosts, health, quotas, the audit trail."""
+"""For administrators: runs, hosts, images, health, quotas, the audit trail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE
 from placo.platforms.models import AuditEvent, Host, Project, Run
 from placo.platforms.models.drift import DRIFT_LABELS
 from placo.platforms.models.runs import KIND_LABELS, RUN_LABELS
-from placo.services import access, departures, doctor, host_views, ownership, selectors, waiting
+from placo.services import access, departures, doctor, host_views, ownership, rebuilds, selectors, waiting
 from placo.services import drift as drift_service
 from placo.services import hosts as hosts_service
 from placo.services.errors import Conflict, DirectoryDown, InvalidInput
@@ -101,6 +101,48 @@ def repair_drift(request: HttpRequest, drift_id: int) -> HttpResponse:
     except Conflict as error:
         return _drift(request, status=error.status, trouble=error)
     return redirect("web:run", run.pk)
+
+
+def _images(request: HttpRequest, *, status: int = 200, **extra: object) -> HttpResponse:
+    table = Table(
+        request,
+        rebuilds.outdated_platforms(acting_user=user_of(request)),
+        search=("slug", "title", "project__slug", "host__name"),
+        sorts={"platform": "slug", "host": "host__name", "made": "created_at"},
+        default="platform",
+    )
+    rows = [
+        (platform, [machine.name for machine in platform.plan.machines if rebuilds.outdated(machine)])
+        for platform in table.page.object_list
+    ]
+    context = {"table": table, "rows": rows, "count": table.rows.count(), **extra}
+    return render(request, "web/operations_images.html", context, status=status)
+
+
+@screen()
+def images(request: HttpRequest) -> HttpResponse:
+    """Platforms some of whose machines run an older image than would be made today."""
+    return _images(request)
+
+
+@screen("POST")
+def rebuild_all(request: HttpRequest) -> HttpResponse:
+    """All of them, confirmed; those whose state does not allow it stay, with the reason."""
+    user = user_of(request)
+    access.require_administrator(user)
+    if request.POST.get("confirm") != "yes":
+        return redirect("web:operations-images")
+    wave = rebuilds.rebuild_all(acting_user=user)
+    if wave.begun:
+        text = ngettext(
+            "The rebuild of %(count)d platform has begun.",
+            "The rebuild of %(count)d platforms has begun.",
+            len(wave.begun),
+        )
+        messages.success(request, text % {"count": len(wave.begun)})
+    if wave.refused:
+        return _images(request, refused=wave.refused)
+    return redirect("web:operations-images")
 
 
 @screen()

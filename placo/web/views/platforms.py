@@ -10,7 +10,17 @@ from django.utils.translation import gettext as _
 
 from placo.domain.lifecycle import TRANSITIONS, PlatformState, RunKind
 from placo.platforms.models import Platform
-from placo.services import access, change_views, pictures, platforms, proofs, renewal, selectors, waiting
+from placo.services import (
+    access,
+    change_views,
+    pictures,
+    platforms,
+    proofs,
+    rebuilds,
+    renewal,
+    selectors,
+    waiting,
+)
 from placo.services.errors import Conflict, InvalidInput
 from placo.web.http import flat_errors, screen, user_of
 from placo.web.tables import Table
@@ -25,9 +35,7 @@ def _possible(platform: Platform) -> set[str]:
     return possible & {RunKind.RETIRE.value} if platform.lost else possible
 
 
-@screen()
-def picture(request: HttpRequest, slug: str) -> HttpResponse:
-    """Services -> machines -> software, with health and addresses."""
+def _picture(request: HttpRequest, slug: str, *, status: int = 200, **extra: object) -> HttpResponse:
     view = pictures.picture(acting_user=user_of(request), slug=slug)
     if view.platform.state == PlatformState.REQUESTED.value:
         return redirect("web:requests-detail", view.platform.request.pk)
@@ -39,15 +47,40 @@ def picture(request: HttpRequest, slug: str) -> HttpResponse:
         "end": end,
         "possible": _possible(view.platform) - (NOT_AFTER_THE_END if end and end.over else set()),
         "proof": proofs.shown(view.platform) if view.managed else None,
+        "outdated": [box for box in view.machines if box.outdated],
         "waiting": change_views.waiting_change(view.platform) if view.managed else None,
+        **extra,
     }
-    return render(request, "web/platform.html", context)
+    return render(request, "web/platform.html", context, status=status)
+
+
+@screen()
+def picture(request: HttpRequest, slug: str) -> HttpResponse:
+    """Services -> machines -> software, with health and addresses."""
+    return _picture(request, slug)
 
 
 @screen("POST")
 def power(request: HttpRequest, slug: str, action: str) -> HttpResponse:
     """Start, stop, restart: goes to the live page."""
     run = platforms.power_platform(acting_user=user_of(request), slug=slug, action=action)
+    return redirect("web:run", run.pk)
+
+
+@screen("POST")
+def rebuild(request: HttpRequest, slug: str) -> HttpResponse:
+    """The chosen machines on their newest image, confirmed: goes to the live page."""
+    access.get_managed_platform(user_of(request), slug)
+    if request.POST.get("confirm") != "yes":
+        return redirect("web:platform", slug)
+    chosen = request.POST.getlist("machines")
+    try:
+        run = rebuilds.rebuild_platform(acting_user=user_of(request), slug=slug, machines=chosen)
+    except InvalidInput as error:
+        wrong = flat_errors(error.errors)["machines"]
+        return _picture(request, slug, status=error.status, wrong=wrong)
+    except Conflict as error:
+        return _picture(request, slug, status=error.status, trouble=error)
     return redirect("web:run", run.pk)
 
 

@@ -1,0 +1,1 @@
+"""The mail gateway: its Postfix's configuration, and who may send what to whom by it."""
