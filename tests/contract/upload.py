@@ -15,7 +15,6 @@ from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.ports import Hypervisor, ImageFiles
 
-
 PAUSE_S = 0.02
 """After each part of a disk."""
 _send = libvirt.virStream.send
