@@ -93,9 +93,8 @@ class PostfixGateway:
         """
         try:
             self._file.touch()
-            self._file.chmod(
-                0o644
-            )  # no secret; Postfix reads it, and the files of its log, as a user of its own
+            # No secret; Postfix reads it as a user of its own, and the files of its log, which get the same rights.
+            self._file.chmod(0o644)
             with closing(self._connect("ro")) as reader, closing(self._connect("rw")) as table:
                 table.execute("PRAGMA journal_mode = WAL")
                 table.execute(_SCHEMA)
