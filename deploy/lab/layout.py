@@ -164,6 +164,11 @@ class Lab:
         return self.root / "gateway"
 
     @property
+    def names(self) -> Path:
+        """What the DNS server keeps: configuration, key, zone."""
+        return self.root / "names"
+
+    @property
     def configuration(self) -> Path:
         return self.root / "placo.toml"
 

@@ -14,9 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 DEPLOY = Path(__file__).resolve().parents[1]
 _TEMPLATES = Environment(
-    loader=FileSystemLoader(
-        [str(DEPLOY / "lab" / "templates"), str(DEPLOY / "host"), str(DEPLOY / "gateway")]
-    ),
+    loader=FileSystemLoader([str(DEPLOY / name) for name in ("lab/templates", "host", "gateway", "dns")]),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -93,7 +91,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, interval: float
 
 
 def render(template: str, **values: object) -> str:
-    """A text from deploy/lab/templates or deploy/host; an unknown variable is an error."""
+    """A text from one of the folders of templates in deploy; an unknown variable is an error."""
     return _TEMPLATES.get_template(template).render(**values)
 
 

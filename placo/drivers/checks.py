@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from placo.domain.names import TYPES, Record, owner_of
 from placo.domain.protocols import HTTPS, SSH, STREAMS
 from placo.drivers.ports import EdgeRoute, MailDomain, Rejected
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_VALUE = re.compile(r'(?:[a-zA-Z0-9_.:-]+ ?)+|"[a-zA-Z0-9 _.:;=~-]{1,255}"')
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -63,6 +65,21 @@ def mail_domains(slug: str, domains: Iterable[MailDomain]) -> tuple[MailDomain, 
             raise Rejected(f"mail domain {domain.domain!r} is there twice")
         checked[domain.domain] = domain
     return tuple(checked.values())
+
+
+def zone_records(slug: str, records: Iterable[Record], zone: str) -> frozenset[Record]:
+    """The records of one platform, of types that the portal writes and at names in the zone, with values of one line; else Rejected."""
+    dns_label(slug, "slug")
+    checked = frozenset(records)
+    for record in checked:
+        owner = owner_of(record.name)
+        if not host_name(owner, "name").endswith(f".{zone}"):
+            raise Rejected(f"{owner!r} is no name of the zone {zone}")
+        if record.type not in TYPES:
+            raise Rejected(f"{record.type!r} is no type of record that PLACO writes")
+        if not _VALUE.fullmatch(record.value):
+            raise Rejected(f"{record.value!r} cannot be the value of a record")
+    return checked
 
 
 def edge_routes(slug: str, routes: Iterable[EdgeRoute]) -> tuple[EdgeRoute, ...]:

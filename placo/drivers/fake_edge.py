@@ -1,4 +1,4 @@
-"""Edge, mail gateway, certificate authority and prober without servers, for tests of everything above the drivers.
+"""Edge, mail gateway, DNS zone, certificate authority and prober without servers, for tests of everything above the drivers.
 
 What the edge serves survives the process and is shared by all processes that use the same folder.
 """
@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from placo.domain.names import Record, owner_of
 from placo.drivers.certificates import check_pair, create_root, issue_from
-from placo.drivers.checks import dns_label, edge_routes, mail_domains, platform_uuid
+from placo.drivers.checks import dns_label, edge_routes, mail_domains, platform_uuid, zone_records
 from placo.drivers.fake_storage import Shelf
 from placo.drivers.faults import Faults
 from placo.drivers.ports import (
@@ -19,6 +20,7 @@ from placo.drivers.ports import (
     EdgeStatus,
     KeyPair,
     MailDomain,
+    PlatformNames,
     ProbeResult,
     Rejected,
 )
@@ -165,6 +167,63 @@ class FakeGateway:
     def domains(self) -> Mapping[str, str]:
         self.faults.check("domains")
         return {platform["slug"]: platform["uuid"] for platform in self._shelf.all("mail")}
+
+
+class FakeZone:
+    """`ports.Zone` in `folder`, of the zone `zone`; `written` is what tests look at, `others` are names that somebody else put there."""
+
+    def __init__(self, folder: Path, zone: str) -> None:
+        self.faults = Faults("the fake DNS")
+        self.others: set[str] = set()
+        self._zone = zone
+        self._shelf = Shelf(folder)
+
+    def written(self) -> set[Record]:
+        """All records of all platforms."""
+        return {record for platform in self.names().values() for record in platform.records}
+
+    def complaint(self) -> str:
+        return "the fake DNS does not answer" if self.faults.unreachable else ""
+
+    def ensure_names(self, slug: str, uuid: str, records: Iterable[Record]) -> None:
+        self.faults.check("ensure_names")
+        checked = zone_records(slug, records, self._zone)
+        platform_uuid(uuid)
+        with self._shelf.locked():
+            holder = self._shelf.get("names", slug)
+            if checked and holder is not None and holder["uuid"] != uuid:
+                raise Rejected(f"the zone already knows {slug!r} as another platform ({holder['uuid']})")
+            there = [p for p in self._shelf.all("names") if p["slug"] != slug]
+            taken = {owner_of(record["name"]) for p in there for record in p["records"]} | self.others
+            for record in checked:
+                if owner_of(record.name) in taken:
+                    raise Rejected(f"{record.name} is in the zone already")
+            if checked:
+                wanted = {
+                    "slug": slug,
+                    "uuid": uuid,
+                    "records": [asdict(record) for record in sorted(checked)],
+                }
+                self._shelf.put("names", slug, wanted)
+            elif holder is not None and holder["uuid"] == uuid:
+                self._shelf.drop("names", slug)
+
+    def remove_names(self, slug: str, uuid: str) -> None:
+        self.faults.check("remove_names")
+        dns_label(slug, "slug")
+        with self._shelf.locked():
+            holder = self._shelf.get("names", slug)
+            if holder is not None and holder["uuid"] == uuid:
+                self._shelf.drop("names", slug)
+
+    def names(self) -> Mapping[str, PlatformNames]:
+        self.faults.check("names")
+        return {
+            platform["slug"]: PlatformNames(
+                platform["uuid"], frozenset(Record(**record) for record in platform["records"])
+            )
+            for platform in self._shelf.all("names")
+        }
 
 
 class FakeCertificateAuthority:

@@ -17,6 +17,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from placo.domain.names import Record
+
 
 class DriverError(Exception):
     """Something went wrong that may go right when tried again; the message is for an administrator."""
@@ -487,6 +489,29 @@ class MailGateway(Protocol):
 
     def domains(self) -> Mapping[str, str]:
         """slug -> platform uuid of all that have any."""
+
+
+@dataclass(frozen=True)
+class PlatformNames:
+    """What a zone has of a platform."""
+
+    uuid: str
+    records: frozenset[Record]
+
+
+class Zone(Protocol):
+    """The DNS zone with the names of all platforms. Other people's names may be in it as well."""
+
+    def complaint(self) -> str:
+        """Why the zone cannot be used now, "" when it can."""
+
+    def ensure_names(self, slug: str, uuid: str, records: Iterable[Record]) -> None:
+        """Exactly these; none is as good as removing them. Rejected for a slug or a name that another platform or somebody else has."""
+
+    def remove_names(self, slug: str, uuid: str) -> None: ...
+
+    def names(self) -> Mapping[str, PlatformNames]:
+        """By slug."""
 
 
 @dataclass(frozen=True)
