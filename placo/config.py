@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, IPvAnyAddress, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +87,22 @@ class Gateway:
     tables_dir: Path
     queue_dir: Path
     port: Annotated[int, Field(ge=1, le=65535)] = 25
+
+
+@checked(frozen=True, config=_STRICT)
+class Dns:
+    """The server that takes changes of the zone `edge.domain` (RFC 2136), signed with the key `key_name` (hmac-sha256, base64 in `key_file`).
+
+    `addresses` are the edge's public ones; `mail_exchanger` is the mail gateway's public name, if that is not `gateway.host`.
+    """
+
+    server: IPvAnyAddress
+    key_name: str
+    key_file: Path
+    addresses: Annotated[tuple[IPvAnyAddress, ...], Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 53
+    ttl_s: Annotated[int, Field(ge=1, le=86400)] = 300
+    mail_exchanger: str = ""
 
 
 @checked(frozen=True, config=_STRICT)
@@ -187,7 +203,7 @@ class Proofs:
 @checked(frozen=True, config=_STRICT)
 class SiteConfig:
     """The whole file. Paths are absolute or relative to the file's folder. Without `mail` the portal sends none; without
-    `gateway` there is no service with mail addresses."""
+    `gateway` there is no service with mail addresses; without `dns` somebody else makes the names of platforms known."""
 
     site: Site
     database: Database
@@ -198,6 +214,7 @@ class SiteConfig:
     network: Network
     metrics: Metrics | None = None
     gateway: Gateway | None = None
+    dns: Dns | None = None
     hosts: tuple[Host, ...] = ()
     projects: tuple[Project, ...] = ()
     expiry: Expiry = Expiry()

@@ -23,6 +23,7 @@ from placo.drivers.images import ImageCache
 from placo.drivers.libvirt import LibvirtHypervisor
 from placo.drivers.openldap import OpenLdapDirectory, is_unavailable
 from placo.drivers.probe import EdgeProber
+from placo.drivers.zone_rfc2136 import Rfc2136Zone
 
 
 def site() -> SiteConfig:
@@ -78,6 +79,22 @@ def gateway() -> ports.MailGateway | None:
     if c is None:
         return None
     return PostfixGateway(tables=c.tables_dir, queue=c.queue_dir, address=c.address, port=c.port)
+
+
+@cache
+def zone() -> ports.Zone | None:
+    """The zone with the names of platforms, if the site has the portal write it."""
+    c = site().dns
+    if c is None:
+        return None
+    return Rfc2136Zone(
+        site().edge.domain,
+        server=str(c.server),
+        port=c.port,
+        key_name=c.key_name,
+        key_file=c.key_file,
+        ttl_s=c.ttl_s,
+    )
 
 
 @cache

@@ -21,7 +21,7 @@ from placo.domain.lifecycle import RunState, StepState
 from placo.drivers.doors import Door
 from placo.drivers.fake_directory import FakeDirectory
 from placo.drivers.fake_doorman import FakeDoorman
-from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeGateway, FakeProber
+from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeGateway, FakeProber, FakeZone
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
 from placo.drivers.faults import Faults
@@ -48,6 +48,7 @@ class World:
     directory: FakeDirectory
     edge: FakeEdge
     gateway: FakeGateway
+    zone: FakeZone
     authority: FakeCertificateAuthority
     prober: FakeProber
     images: FakeImages
@@ -72,6 +73,7 @@ class World:
         return found | {
             "ensure_site": self.edge.faults,
             "ensure_domains": self.gateway.faults,
+            "ensure_names": self.zone.faults,
             "issue": self.authority.faults,
         }
 
@@ -140,6 +142,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
         directory=directory,
         edge=edge,
         gateway=FakeGateway(folder / "gateway"),
+        zone=FakeZone(folder / "names", wiring.site().edge.domain),
         authority=FakeCertificateAuthority(),
         prober=FakeProber(edge),
         images=FakeImages(folder / "images"),
@@ -147,7 +150,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
     )
     world.prober.answers = _Answers()
     monkeypatch.setattr(wiring, "hypervisor", lambda name, *rest: world.hosts[name])
-    for name in ("directory", "edge", "gateway", "authority", "prober", "images", "doorman"):
+    for name in ("directory", "edge", "gateway", "zone", "authority", "prober", "images", "doorman"):
         monkeypatch.setattr(wiring, name, partial(getattr, world, name))
     monkeypatch.setattr(runs, "_send", lambda run_id, after: world.rings.append((run_id, after)))
     monkeypatch.setattr(asking, "_send", world.asked.append)

@@ -6,8 +6,9 @@ import base64
 import secrets
 from pathlib import Path
 
-from deploy.lab.layout import EDGE_DOMAIN, PORTAL_ADDRESS, Lab
-from deploy.lab.shell import render, write
+from deploy.lab.layout import EDGE_DOMAIN, PORTAL_ADDRESS, REPOSITORY, Lab
+from deploy.lab.programs import in_portal
+from deploy.lab.shell import render, run, write
 from placo.drivers.zone_rfc2136 import Rfc2136Zone
 
 PORT = 53
@@ -48,9 +49,12 @@ def key_file(folder: Path) -> Path:
     return folder / "key"
 
 
-def command(folder: Path) -> list[str]:
-    """Knot in the foreground."""
-    return ["/usr/sbin/knotd", "-c", str(folder / "knot.conf")]
+def is_answering(lab: Lab) -> bool:
+    """Whether Knot has the zone and takes the key."""
+    text = f"from deploy.lab import names; from pathlib import Path; print(names.driver(Path({str(lab.names)!r}), {EDGE_DOMAIN!r}, {PORTAL_ADDRESS!r}, {PORT}).complaint())"
+    return not run(
+        in_portal(lab, [lab.python, "-c", text]), accept=(0, 1), timeout=30, cwd=REPOSITORY
+    ).strip()
 
 
 def driver(folder: Path, zone: str, address: str, port: int) -> Rfc2136Zone:

@@ -78,7 +78,8 @@ def private_command(binds: Binds, user: str | None, command: Sequence[object]) -
 
 def all_of(lab: Lab, state: State, without: Sequence[str]) -> list[Program]:
     """The programs of this start, in starting order."""
-    programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _gateway(lab), _front(lab)]
+    programs = [_postgres(lab), _redis(lab), _directory(lab), _edge(lab), _gateway(lab), _names(lab)]
+    programs += [_front(lab)]
     programs += [_host(state, host) for host in lab.hosts]
     programs += [_web(lab), _celery(lab, "worker", 60), _celery(lab, "beat", 61), _watch(lab)]
     return [program for program in programs if program.part not in without]
@@ -172,6 +173,11 @@ def _edge(lab: Lab) -> Program:
     return Program("edge", "infra", _script(lab, "edge", why, command, sockets=lab.edge_sockets), 20)
 
 
+def _names(lab: Lab) -> Program:
+    why = "Knot: the zone with the names of all platforms."
+    return Program("names", "infra", _script(lab, "names", why, in_portal(lab, knot(lab.names))), 20)
+
+
 def _gateway(lab: Lab) -> Program:
     command = in_portal(lab, private_command(gateway_binds(lab), None, postfix(f"{GATEWAY_HOME}/etc")))
     why = "Postfix: takes mail for all platforms, and theirs out."
@@ -181,6 +187,11 @@ def _gateway(lab: Lab) -> Program:
 def postfix(config: object) -> list[str]:
     """The command that runs Postfix in the foreground. -d: it stays in the process group that it was started in."""
     return ["sh", "-euc", f"postfix -c {config} check; exec /usr/lib/postfix/sbin/master -c {config} -d"]
+
+
+def knot(folder: Path) -> list[str]:
+    """The command that runs Knot in the foreground."""
+    return ["/usr/sbin/knotd", "-c", str(folder / "knot.conf")]
 
 
 def _front(lab: Lab) -> Program:

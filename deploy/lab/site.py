@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.lab import identity
+from deploy.lab import identity, names
 from deploy.lab.layout import (
     BASE,
     DIRECTORY_ADDRESS,
@@ -95,6 +95,8 @@ def write_files(lab: Lab, state: State) -> None:
             portal_address=PORTAL_ADDRESS,
             edge_domain=EDGE_DOMAIN,
             gateway_host=GATEWAY_HOST,
+            names_port=names.PORT,
+            names_key=names.KEY_NAME,
             pool=PLATFORM_POOL,
             prefix=PLATFORM_PREFIX,
             dns_domain=DNS_DOMAIN,

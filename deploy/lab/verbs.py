@@ -16,6 +16,7 @@ from deploy.lab import (
     gateway,
     hosts,
     identity,
+    names,
     network,
     pools,
     processes,
@@ -217,6 +218,7 @@ def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> tuple[list[Pro
         services.prepare(lab, settled)
         directory.prepare(lab)
         gateway.prepare(lab)
+        names.prepare(lab)
         for host in lab.hosts:
             hosts.prepare(host)
         wanted = programs.all_of(lab, settled, without)
@@ -228,13 +230,14 @@ def _prepare(lab: Lab, settled: State, without: Sequence[str]) -> tuple[list[Pro
 
 def _start_infrastructure(lab: Lab, settled: State, supervisor: Supervisor, wanted: list[Program]) -> None:
     infrastructure = [program for program in wanted if program.part == "infra"]
-    with step("PostgreSQL, Redis, directory, edge, mail gateway"):
+    with step("PostgreSQL, Redis, directory, edge, mail gateway, DNS"):
         supervisor.start(infrastructure)
         _await(lab, "postgres", lambda: services.postgres_answers(lab))
         _await(lab, "redis", lambda: services.redis_answers(lab))
         _await(lab, "directory", lambda: directory.is_answering(lab))
         _await(lab, "edge", lambda: services.edge_answers(lab))
         _await(lab, "gateway", lambda: gateway.is_answering(lab))
+        _await(lab, "names", lambda: names.is_answering(lab))
         _await(lab, "front", lambda: services.front_answers(settled))
         services.ensure_database(lab)
     with step("people, groups, projects in the directory"):

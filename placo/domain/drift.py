@@ -32,6 +32,7 @@ class DriftWhat(StrEnum):
     EDGE = "edge"
     CERTIFICATE = "certificate"
     MAIL = "mail"
+    NAMES = "names"
     HOST = "host"
 
 

@@ -66,6 +66,8 @@ def audit_platform(platform: Platform) -> list[Finding]:
         for name in (gateway.domains() if gateway else ())
         if name == slug
     ]
+    zone = wiring.zone()
+    found += [Finding("names", "edge", name) for name in (zone.names() if zone else ()) if name == slug]
     if platform.subnet_index is not None:
         where = f"kept for lost host {platform.left_on}" if platform.left_on else "database"
         found.append(Finding("addresses", where, platform.plan.network.subnet))
@@ -82,6 +84,7 @@ _KINDS = {
     DriftWhat.DIRECTORY: "directory entry",
     DriftWhat.EDGE: "edge route",
     DriftWhat.MAIL: "mail domain",
+    DriftWhat.NAMES: "names",
 }
 """Where an audit calls something by another name than reconciliation does."""
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from placo.domain.drift import MACHINE_VOLUMES, MEMORY_LOST, DriftKind, DriftWhat
 from placo.domain.lifecycle import PlatformState
+from placo.domain.names import Record
 from placo.domain.plan import Plan, PlannedMachine
-from placo.drivers.ports import DomainInfo, Inventory, Power
+from placo.drivers.ports import DomainInfo, Inventory, PlatformNames, Power
 
 _OURS = re.compile(r"placo-(?!.*--)")
 """How names of what platforms have begin. No slug has two hyphens in a row: templates and benchmarks do."""
@@ -226,6 +227,25 @@ def compare_sites(
             found.append(Found(DriftKind.CHANGED, what, slug, platform.pk, detail))
     missing = [platform for slug, platform in settled.items() if slug not in there]
     return found + [Found(DriftKind.MISSING, what, platform.plan.slug, platform.pk) for platform in missing]
+
+
+def compare_names(
+    there: Mapping[str, PlatformNames], wanted: Mapping[str, frozenset[Record]], expected: Iterable[Expected]
+) -> list[Found]:
+    """Records that are not as they should be, of platforms that the zone knows; the detail has "name type" -> both sides."""
+    found = []
+    for platform in expected:
+        slug = platform.plan.slug
+        names = there.get(slug)
+        if names is None or names.uuid != platform.plan.uuid or names.records == wanted[slug]:
+            continue
+        detail: dict[str, list[str]] = {}
+        for side, records in enumerate((wanted[slug] - names.records, names.records - wanted[slug])):
+            for record in sorted(records):
+                both = detail.setdefault(f"{record.name} {record.type}", ["", ""])
+                both[side] = f"{both[side]}, {record.value}" if both[side] else record.value
+        found.append(Found(DriftKind.CHANGED, DriftWhat.NAMES, slug, platform.pk, detail))
+    return found
 
 
 def compare_certificates(

@@ -127,7 +127,7 @@ def _mending(platform: Platform, asked: Drift) -> Mending:
         members=tuple(members),
         network=not spared(DriftWhat.NETWORK),
         directory=not spared(DriftWhat.DIRECTORY),
-        edge=not spared(DriftWhat.EDGE, DriftWhat.CERTIFICATE, DriftWhat.MAIL),
+        edge=not spared(DriftWhat.EDGE, DriftWhat.CERTIFICATE, DriftWhat.MAIL, DriftWhat.NAMES),
     )
 
 

@@ -22,9 +22,9 @@ from placo.domain.drift import DIRECTORY_PLACE, EDGE_PLACE, SETTLED, DriftKind, 
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind
 from placo.domain.plan import from_json
 from placo.domain.protocols import SMTP
-from placo.drivers.ports import DriverError, Inventory, Unavailable
+from placo.drivers.ports import DriverError, Inventory, PlatformNames, Unavailable
 from placo.platforms.models import Drift, Host, Platform, Run
-from placo.services import comparison, hosts, observed, waiting
+from placo.services import comparison, hosts, names, observed, waiting
 from placo.services.comparison import Expected, Found, Owner, Owners
 from placo.services.work import hypervisor_of
 
@@ -154,6 +154,8 @@ def _edge_drift(began: datetime) -> tuple[list[Found], frozenset[int]]:
     there, certificates = wiring.edge().sites(), wiring.edge().certificates()
     gateway = wiring.gateway()
     mail = gateway.domains() if gateway else None
+    zone = wiring.zone()
+    known = zone.names() if zone else None
     world = _world(began)
     owners = _owners(_unexpected(there, world))
     found = comparison.compare_sites(
@@ -166,7 +168,7 @@ def _edge_drift(began: datetime) -> tuple[list[Found], frozenset[int]]:
     for pk, slug, uuid in ended.values_list("pk", "slug", "uuid"):
         last[slug] = Owner(pk, slug, str(uuid), "")
     found += comparison.compare_certificates(certificates, world.expected, last, world.busy)
-    return found + _mail_drift(mail, world), world.flux
+    return found + _mail_drift(mail, world) + _names_drift(known, world), world.flux
 
 
 def _mail_drift(there: Mapping[str, str] | None, world: _World) -> list[Found]:
@@ -178,6 +180,23 @@ def _mail_drift(there: Mapping[str, str] | None, world: _World) -> list[Found]:
     return comparison.compare_sites(
         DriftWhat.MAIL, there, takes_mail, owners=owners, flux=world.flux, busy=world.busy
     )
+
+
+def _names_drift(there: Mapping[str, PlatformNames] | None, world: _World) -> list[Found]:
+    """The zone's platforms; None where the portal writes no zone."""
+    if there is None:
+        return []
+    uuids = {slug: found.uuid for slug, found in there.items()}
+    found = comparison.compare_sites(
+        DriftWhat.NAMES,
+        uuids,
+        world.expected,
+        owners=_owners(_unexpected(uuids, world)),
+        flux=world.flux,
+        busy=world.busy,
+    )
+    wanted = {p.plan.slug: names.names_of(p.plan) for p in world.expected}
+    return found + comparison.compare_names(there, wanted, world.expected)
 
 
 def _unexpected(there: Mapping[str, str], world: _World) -> set[str]:

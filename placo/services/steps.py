@@ -16,7 +16,7 @@ from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
 from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power
 from placo.platforms.models import Machine, Membership, Platform, Step
-from placo.services import cloning, probing, renewal, seeds
+from placo.services import cloning, names, probing, renewal, seeds
 from placo.services.work import Answer, Done, Guard, NotYet, Work
 
 SHUTDOWN_PATIENCE_S = 40
@@ -210,10 +210,14 @@ def _edge_up(work: Work) -> Answer:
     ]
     if domains or wiring.gateway():
         work.gateway.ensure_domains(plan.slug, plan.uuid, domains)
+    if zone := work.zone:
+        zone.ensure_names(plan.slug, plan.uuid, names.names_of(plan))
     return Done()
 
 
 def _edge_gone(work: Work) -> Answer:
+    if zone := work.zone:
+        zone.remove_names(work.plan.slug, work.plan.uuid)
     if wiring.gateway():
         work.gateway.remove_domains(work.plan.slug, work.plan.uuid)
     work.edge.remove_site(work.plan.slug, work.plan.uuid)

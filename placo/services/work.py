@@ -18,7 +18,7 @@ from placo.domain.lifecycle import RunKind
 from placo.domain.places import Fate, Place
 from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.saga import Verb
-from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor, MailGateway, Rejected
+from placo.drivers.ports import Directory, DomainSpec, Edge, Hypervisor, MailGateway, Rejected, Zone
 from placo.platforms.models import Host, Machine, Run, Step
 from placo.services.outage import through_outage
 
@@ -140,6 +140,12 @@ class Work:
         if gateway is None:
             raise Rejected(NO_GATEWAY)
         return cast(MailGateway, _Guarded(gateway, self.guard))
+
+    @property
+    def zone(self) -> Zone | None:
+        """The DNS zone; None where the site has the portal write none."""
+        zone = wiring.zone()
+        return None if zone is None else cast(Zone, _Guarded(zone, self.guard))
 
     @property
     def machine(self) -> PlannedMachine:

@@ -140,7 +140,7 @@ def test_it_says_how_it_is_and_is_as_it_was_when_it_is_back(zone_world: ZoneWorl
     with zone_world.down():
         assert "does not answer" in zone_world.zone.complaint()
         for call in (
-            lambda: zone_world.zone.names(),
+            zone_world.zone.names,
             lambda: zone_world.zone.ensure_names("beta", B, {record("beta-web")}),
             lambda: zone_world.zone.remove_names("alpha", A),
         ):

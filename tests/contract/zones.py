@@ -13,7 +13,8 @@ import dns.query
 import dns.rdatatype
 import pytest
 
-from deploy.lab.names import command, driver, write_configuration
+from deploy.lab.names import driver, write_configuration
+from deploy.lab.programs import knot
 from deploy.rehearsal.process import Server, free_port, short_folder
 from placo.domain.names import Record
 from placo.drivers.fake_edge import FakeZone
@@ -57,7 +58,7 @@ class KnotOutside:
         write_configuration(folder, zone=ZONE, address="127.0.0.1", port=self.port)
         self.driver: Rfc2136Zone = driver(folder, ZONE, "127.0.0.1", self.port)
         self.zone: Zone = self.driver
-        self.server = Server(command(folder), lambda: not self.zone.complaint(), folder / "log")
+        self.server = Server(knot(folder), lambda: not self.zone.complaint(), folder / "log")
         self.server.start()
 
     def answers(self, name: str, kind: str) -> set[str]:

@@ -72,7 +72,7 @@ def test_all_is_well(site: World) -> None:
     assert [(r.component, r.text) for r in report.results if r.level is not Level.OK] == []
     assert report.status == 0
     assert {r.component for r in report.results} == {
-        "database", "redis", "workers", "beat", "directory", "edge", "mail gateway", "certificates", "images",
+        "database", "redis", "workers", "beat", "directory", "edge", "mail gateway", "names", "certificates", "images",
         "clocks", "books", "runs", "templates", "people", "proofs", "host h1", "host h2",
     }  # fmt: skip
     assert all(r.text and not r.remedy for r in report.results)
@@ -332,6 +332,7 @@ def test_when_nothing_is_there(tmp_path: Path) -> None:
         "directory",
         "edge",
         "mail gateway",
+        "names",
         "certificates",
     ):
         assert found[component]["level"] == "failure", found[component]

@@ -32,7 +32,7 @@ from tests.lab.world import (
 )
 
 UP = ("--without", "app")
-SUPERVISED = ["postgres", "redis", "directory", "edge", "gateway", "front", "h1", "h2"]
+SUPERVISED = ["postgres", "redis", "directory", "edge", "gateway", "names", "front", "h1", "h2"]
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ WHAT_LABELS = {
     DriftWhat.EDGE: _("public addresses"),
     DriftWhat.CERTIFICATE: _("certificate"),
     DriftWhat.MAIL: _("mail domains"),
+    DriftWhat.NAMES: _("names in the DNS"),
     DriftWhat.HOST: _("host"),
 }
 

@@ -59,6 +59,7 @@ def all_looks(known: records.Records) -> list[Look]:
         Look("directory", world.look_at_directory),
         Look("edge", world.look_at_edge),
         Look("mail gateway", world.look_at_gateway),
+        Look("names", world.look_at_zone),
         Look("certificates", world.look_at_authority),
         Look("images", world.look_at_images),
         Look("clocks", partial(records.look_at_clocks, known)),

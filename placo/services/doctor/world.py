@@ -143,6 +143,29 @@ def look_at_edge() -> Iterator[Result]:
         yield Result("edge", Level.OK, _("nginx runs and its configuration is valid."))
 
 
+def look_at_zone() -> Iterator[Result]:
+    zone = wiring.zone()
+    if zone is None:
+        yield Result(
+            "names", Level.OK, _("The portal writes no DNS zone: others make the names of platforms known.")
+        )
+        return
+    complaint = zone.complaint()
+    if complaint:
+        yield Result(
+            "names",
+            Level.FAILURE,
+            _("The DNS zone cannot be used: %(why)s. Platforms can neither be made nor removed.")
+            % {"why": complaint},
+            _(
+                "Look at the DNS server; it has to allow updates and transfers to the key of [dns] in %(file)s."
+            )
+            % {"file": site_file()},
+        )
+    else:
+        yield Result("names", Level.OK, _("The DNS server answers, and takes the portal's key."))
+
+
 def look_at_gateway() -> Iterator[Result]:
     gateway = wiring.gateway()
     if gateway is None:

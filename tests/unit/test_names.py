@@ -1,0 +1,59 @@
+"""Which records a platform has, from its plan."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import cast
+
+from placo.domain.names import BELOW, TYPES, Record, owner_of, records_of
+from placo.domain.plan import Plan
+
+Z = "example.org"
+
+
+def endpoint(service: str, protocol: str, host: str) -> SimpleNamespace:
+    return SimpleNamespace(service=service, protocol=protocol, host=f"{host}.{Z}")
+
+
+def told(*endpoints: SimpleNamespace, addresses: tuple[str, ...] = ("192.0.2.1",)) -> set[Record]:
+    plan = cast(Plan, SimpleNamespace(endpoints=endpoints))
+    return set(records_of(plan, addresses=addresses, mail_exchanger="mx.example.org"))
+
+
+def test_a_host_has_the_edges_addresses_once() -> None:
+    web = [endpoint("web", "https", "a-web")] * 3
+    assert told(*web, addresses=("192.0.2.1", "2001:db8::1")) == {
+        Record(f"a-web.{Z}", "A", "192.0.2.1"),
+        Record(f"a-web.{Z}", "AAAA", "2001:db8::1"),
+    }
+
+
+def test_programs_find_the_servers_of_an_address_by_its_domain() -> None:
+    found = told(
+        endpoint("mail", "smtp", "a"),
+        endpoint("mail", "imaps", "a-mail"),
+        endpoint("mail", "submissions", "a-mail"),
+        endpoint("chat", "xmpps", "a-chat"),
+        endpoint("gateway", "ssh", "a-gate"),
+    )
+    assert found == {
+        Record(f"a.{Z}", "MX", "10 mx.example.org."),
+        Record(f"a.{Z}", "TXT", '"v=spf1 mx -all"'),
+        Record(f"_dmarc.a.{Z}", "TXT", '"v=DMARC1; p=quarantine"'),
+        Record(f"a-mail.{Z}", "A", "192.0.2.1"),
+        Record(f"_imaps._tcp.a.{Z}", "SRV", f"0 1 993 a-mail.{Z}."),
+        Record(f"_submissions._tcp.a.{Z}", "SRV", f"0 1 465 a-mail.{Z}."),
+        Record(f"a-chat.{Z}", "A", "192.0.2.1"),
+        Record(f"_xmpps-client._tcp.a-chat.{Z}", "SRV", f"0 1 5223 a-chat.{Z}."),
+        Record(f"a-gate.{Z}", "A", "192.0.2.1"),
+    }
+    assert {record.type for record in found} <= set(TYPES)
+
+
+def test_whose_a_name_is() -> None:
+    for below in BELOW:
+        assert owner_of(f"{below}.a.{Z}") == f"a.{Z}"
+        assert re.match(r"_[a-z-]+(\._tcp)?$", below)
+    for own in (f"a.{Z}", f"_acme-challenge.a.{Z}", f"_tcp.a.{Z}", f"x._dmarc.a.{Z}"):
+        assert owner_of(own) == own
