@@ -75,7 +75,7 @@ def test_databases_broker_and_libvirt_listen_on_no_network(lab: Lab) -> None:
     portal = portal_namespace(lab)
     sockets = {line.split()[3] for line in _sockets(portal).splitlines()}
     ssh = {f"{EDGE}:{port}" for port in range(FIRST_SSH_PORT, FIRST_SSH_PORT + SSH_PORTS * PLATFORMS)}
-    ports = (25, 80, 443, *STREAMS.values())
+    ports = (25, 53, 80, 443, *STREAMS.values())
     assert sockets - ssh == {f"{DIRECTORY}:636", *(f"{EDGE}:{port}" for port in ports)}
     for host in ("h1", "h2"):
         found = {line.split()[3].rsplit(":", 1)[1] for line in _sockets(f"{portal}-{host}").splitlines()}
