@@ -88,6 +88,8 @@ def test_a_fault_that_no_driver_foresaw_is_retried_too(
         "ensure_content",
         "ensure_domain",
         "ensure_site",
+        "ensure_domains",
+        "ensure_names",
     ],
 )
 def test_a_definitive_refusal_leaves_nothing_behind(
