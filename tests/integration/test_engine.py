@@ -132,7 +132,7 @@ def test_retirement_leaves_nothing(world: World, optics: Project, emmy: User, ad
     kinds = {finding.kind for finding in world.audit(SLUG)}
     assert kinds == {
         "domain", "volume", "network", "directory entry", "edge route", "certificate", "addresses", "quota",
-        "membership", "machine",
+        "membership", "machine", "names",
     }  # fmt: skip
     run = world.finish(platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG).pk)
 
