@@ -5,7 +5,7 @@ Records are in presentation format (RFC 1035, 5.1): names in values end in a dot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from placo.domain.plan import Plan
@@ -19,8 +19,12 @@ SERVICES = {
 """By which name programs look for a protocol's server (RFC 6186, RFC 8314 5.1, XEP-0368)."""
 POLICY = "_dmarc"
 """What becomes of mail that is not signed (RFC 7489, 6.1)."""
-BELOW = (*SERVICES.values(), POLICY)
+SIGNER = "placo._domainkey"
+"""Where the key is found that mail is signed with (RFC 6376, 3.6.2.1); `placo` is the selector that machines sign with."""
+BELOW = (*SERVICES.values(), POLICY, SIGNER)
 """Names below one of a platform's that are the portal's as well."""
+_STRING = 200
+"""A text of the DNS consists of strings of at most 255 characters (RFC 1035, 3.3.14)."""
 TYPES = ("A", "AAAA", "MX", "SRV", "TXT")
 """Types of record that the portal writes; it leaves alone what else somebody adds."""
 
@@ -42,8 +46,11 @@ def owner_of(name: str) -> str:
     return name
 
 
-def records_of(plan: Plan, *, addresses: Iterable[str], mail_exchanger: str) -> frozenset[Record]:
-    """All records of a platform. `addresses` are the edge's public ones; `mail_exchanger` is the mail gateway's public name."""
+def records_of(
+    plan: Plan, *, addresses: Iterable[str], mail_exchanger: str, keys: Mapping[str, str]
+) -> frozenset[Record]:
+    """All records of a platform. `addresses` are the edge's public ones; `mail_exchanger` is the mail gateway's public name; `keys` are
+    the public halves (base64) of those that machines sign mail with, by the machine's name."""
     found = set[Record]()
     at = list(addresses)
     for endpoint in plan.endpoints:
@@ -54,6 +61,8 @@ def records_of(plan: Plan, *, addresses: Iterable[str], mail_exchanger: str) -> 
                 Record(host, "TXT", '"v=spf1 mx -all"'),
                 Record(f"{POLICY}.{host}", "TXT", '"v=DMARC1; p=quarantine"'),
             }
+            if key := keys.get(endpoint.machine):
+                found.add(Record(f"{SIGNER}.{host}", "TXT", _text(f"v=DKIM1; k=rsa; p={key}")))
             continue
         found |= {Record(host, "AAAA" if ":" in address else "A", address) for address in at}
         if endpoint.protocol in SERVICES:
@@ -62,6 +71,10 @@ def records_of(plan: Plan, *, addresses: Iterable[str], mail_exchanger: str) -> 
                 value = f"0 1 {STREAMS[endpoint.protocol]} {host}."
                 found.add(Record(f"{service}.{domain}", "SRV", value))
     return frozenset(found)
+
+
+def _text(value: str) -> str:
+    return " ".join(f'"{value[at : at + _STRING]}"' for at in range(0, len(value), _STRING))
 
 
 def _domains(plan: Plan, service: str) -> list[str]:

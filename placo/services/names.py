@@ -5,6 +5,18 @@ from __future__ import annotations
 from placo import wiring
 from placo.domain.names import Record, records_of
 from placo.domain.plan import Plan
+from placo.domain.protocols import SMTP
+from placo.services import signing
+
+
+def make_keys(plan: Plan) -> None:
+    """The machines that a mail domain belongs to have their key from now on, so that the DNS has it before they sign."""
+    for machine in _signers(plan):
+        signing.private_key(plan.machine(machine).uuid)
+
+
+def _signers(plan: Plan) -> set[str]:
+    return {e.machine for e in plan.endpoints if e.protocol == SMTP}
 
 
 def names_of(plan: Plan) -> frozenset[Record]:
@@ -13,4 +25,10 @@ def names_of(plan: Plan) -> frozenset[Record]:
     if site.dns is None:
         return frozenset()
     exchanger = site.dns.mail_exchanger or (site.gateway.host if site.gateway else site.edge.domain)
-    return records_of(plan, addresses=map(str, site.dns.addresses), mail_exchanger=exchanger)
+    keys = {name: signing.known_key(plan.machine(name).uuid) for name in _signers(plan)}
+    return records_of(
+        plan,
+        addresses=map(str, site.dns.addresses),
+        mail_exchanger=exchanger,
+        keys={name: key for name, key in keys.items() if key},
+    )

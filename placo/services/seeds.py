@@ -11,8 +11,8 @@ from placo.domain.plan import Plan, PlannedMachine
 from placo.drivers.archive import Identity, render_archive
 from placo.drivers.ports import SshKey
 from placo.drivers.seed import build_seed
-from placo.drivers.signing import SigningKeys
 from placo.drivers.ssh import fingerprint, host_key
+from placo.services import signing
 
 DIRECTORY_PURPOSE = "directory"
 """What the derived secret of a machine's directory account is for."""
@@ -65,7 +65,7 @@ def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:
             for e in plan.endpoints
         ],
         "options": _options(plan),
-        "keys": SigningKeys(),
+        "keys": signing.Keys(machine.uuid),
         "tls": {
             "key_file": f"{TLS_DIR}/key.pem",
             "certificate_file": f"{TLS_DIR}/certificate.pem",

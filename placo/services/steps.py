@@ -211,6 +211,7 @@ def _edge_up(work: Work) -> Answer:
     if domains or wiring.gateway():
         work.gateway.ensure_domains(plan.slug, plan.uuid, domains)
     if zone := work.zone:
+        names.make_keys(plan)
         zone.ensure_names(plan.slug, plan.uuid, names.names_of(plan))
     return Done()
 

@@ -17,6 +17,7 @@ MAIL = {
     record("alpha", "MX", f"10 mx.{ZONE}."),
     record("alpha", "TXT", '"v=spf1 mx -all"'),
     record("_dmarc.alpha", "TXT", '"v=DMARC1; p=quarantine"'),
+    record("placo._domainkey.alpha", "TXT", '"v=DKIM1; p=x" "+/="'),
     record("_imaps._tcp.alpha", "SRV", f"0 1 993 alpha-mail.{ZONE}."),
 }
 V6 = record("alpha-web", "AAAA", "2001:db8::1")
@@ -103,7 +104,8 @@ def test_what_somebody_else_put_there_is_not_taken(zone_world: ZoneWorld) -> Non
         ("alpha", A, record("alpha", "CNAME", "www.example.org.")),
         ("alpha", A, record("alpha", "NS", f"ns.{ZONE}.")),
         ("alpha", A, record("alpha", "A", "192.0.2.1\nx")),
-        ("alpha", A, record("alpha", "TXT", '"x" "y"')),
+        ("alpha", A, record("alpha", "TXT", '"x""y"')),
+        ("alpha", A, record("alpha", "TXT", '"x" y')),
         ("alpha", A, record("alpha", "TXT", '"x')),
         ("alpha", A, record("alpha", "A", "")),
     ],

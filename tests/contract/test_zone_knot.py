@@ -55,12 +55,12 @@ def test_what_was_answered_is_there_after_a_power_cut(knot_world: KnotOutside) -
 def test_what_others_add_to_a_name_stays_until_it_goes(knot_world: KnotOutside) -> None:
     mail = {record("alpha", "MX", f"10 mx.{ZONE}.")}
     knot_world.zone.ensure_names("alpha", A, mail)
-    knot_world.add_of_others("placo._domainkey.alpha")
+    knot_world.add_of_others("other._domainkey.alpha")
     knot_world.add_of_others("x.beta")
     knot_world.zone.ensure_names("alpha", A, {record("alpha", "MX", f"20 mx.{ZONE}.")})
-    assert knot_world.answers("placo._domainkey.alpha", "A") == {"192.0.2.99"}
+    assert knot_world.answers("other._domainkey.alpha", "A") == {"192.0.2.99"}
     knot_world.zone.remove_names("alpha", A)
-    assert knot_world.answers("placo._domainkey.alpha", "A") == set()
+    assert knot_world.answers("other._domainkey.alpha", "A") == set()
     assert knot_world.answers("x.beta", "A") == {"192.0.2.99"}
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from placo import wiring
 from placo.domain.names import Record
-from placo.platforms.models import Drift, JournalEntry, Platform, Project, Run, User
-from placo.services import audit, changes, drift, engine, platforms, reconcile, requests
+from placo.platforms.models import Drift, JournalEntry, Machine, Platform, Project, Run, User
+from placo.services import audit, changes, drift, engine, platforms, reconcile, requests, seeds
 from placo.services.doctor import world as looks
 from placo.services.names import names_of
 from tests.factories import approve, ready_platform
@@ -50,6 +50,26 @@ def test_names_change_with_the_services(world: World, alpha: Platform, emmy: Use
     )
     assert change("web").state == "done"
     assert world.zone.written() == {WEB}
+
+
+def test_a_machine_signs_mail_with_the_key_that_the_dns_has(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    alpha = ready_platform(world, emmy, admin, services=["webmail"])
+    machine = alpha.plan.machine("mail")
+    found = {r.name: r.value for r in world.zone.written() if "_domainkey" in r.name}
+    told = seeds.context(alpha.plan, machine)["keys"]
+    assert found == {
+        "placo._domainkey.alpha.placo.localhost": f'"v=DKIM1; k=rsa; p={told.rsa_public[:182]}" '
+        f'"{told.rsa_public[182:382]}" "{told.rsa_public[382:]}"'
+    }
+    row = Machine.objects.get(uuid=machine.uuid)
+    assert told.rsa.startswith("-----BEGIN PRIVATE KEY-----")
+    assert row.sealed_key and told.rsa[28:60] not in row.sealed_key
+    again = seeds.context(alpha.plan, machine)["keys"]
+    assert again.rsa == told.rsa
+    reconcile.reconcile()
+    assert not Drift.objects.exists()
 
 
 def test_lost_changed_and_left_names_are_drift_and_repaired(

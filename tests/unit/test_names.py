@@ -12,13 +12,15 @@ from placo.domain.plan import Plan
 Z = "example.org"
 
 
-def endpoint(service: str, protocol: str, host: str) -> SimpleNamespace:
-    return SimpleNamespace(service=service, protocol=protocol, host=f"{host}.{Z}")
+def endpoint(service: str, protocol: str, host: str, machine: str = "m") -> SimpleNamespace:
+    return SimpleNamespace(service=service, protocol=protocol, host=f"{host}.{Z}", machine=machine)
 
 
 def told(*endpoints: SimpleNamespace, addresses: tuple[str, ...] = ("192.0.2.1",)) -> set[Record]:
     plan = cast(Plan, SimpleNamespace(endpoints=endpoints))
-    return set(records_of(plan, addresses=addresses, mail_exchanger="mx.example.org"))
+    return set(
+        records_of(plan, addresses=addresses, mail_exchanger="mx.example.org", keys={"post": "k" * 300})
+    )
 
 
 def test_a_host_has_the_edges_addresses_once() -> None:
@@ -51,9 +53,17 @@ def test_programs_find_the_servers_of_an_address_by_its_domain() -> None:
     assert {record.type for record in found} <= set(TYPES)
 
 
+def test_the_key_that_mail_is_signed_with_comes_in_strings_that_are_short_enough() -> None:
+    (key,) = [r for r in told(endpoint("mail", "smtp", "a", "post")) if r.name.startswith("placo.")]
+    assert (key.name, key.type) == (f"placo._domainkey.a.{Z}", "TXT")
+    strings = key.value[1:-1].split('" "')
+    assert "".join(strings) == "v=DKIM1; k=rsa; p=" + "k" * 300
+    assert max(map(len, strings)) <= 255
+
+
 def test_whose_a_name_is() -> None:
     for below in BELOW:
         assert owner_of(f"{below}.a.{Z}") == f"a.{Z}"
-        assert re.match(r"_[a-z-]+(\._tcp)?$", below)
+        assert re.match(r"(placo\.)?_[a-z-]+(\._tcp)?$", below)
     for own in (f"a.{Z}", f"_acme-challenge.a.{Z}", f"_tcp.a.{Z}", f"x._dmarc.a.{Z}"):
         assert owner_of(own) == own

@@ -205,7 +205,7 @@ class Machine(models.Model):
     """One machine of a platform and its last known state.
 
     `way` is how it came to life (empty before that is decided); `way_reason`, a code of `Template`, says why it was booted,
-    `way_detail` more of that. `took_s`: seconds from its first step to its first answer.
+    `way_detail` more of that. `took_s`: seconds from its first step to its first answer. `sealed_key`: services/signing.py.
     """
 
     WARM, COLD = "warm", "cold"
@@ -222,6 +222,7 @@ class Machine(models.Model):
     way_reason = models.CharField(max_length=12, blank=True)
     way_detail = models.CharField(max_length=300, blank=True)
     took_s = models.FloatField(null=True)
+    sealed_key = models.TextField(blank=True)
 
     class Meta:
         ordering = ["id"]
