@@ -13,6 +13,8 @@ import re
 import smtplib
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -148,12 +150,27 @@ def from_outside(lab: Lab, client: str = PORTAL_ADDRESS) -> Iterator[smtplib.SMT
         yield smtp
 
 
+ASK = """
+import sys, dns.message, dns.query
+answer = dns.query.tcp(dns.message.make_query(sys.argv[1], sys.argv[2]), sys.argv[3], timeout=10)
+print("\\n".join(rdata.to_text() for rrset in answer.answer for rdata in rrset))
+"""
+
+
+def told(lab: Lab, name: str, kind: str) -> list[str]:
+    """What the site's DNS server says of a name, from the portal's machine."""
+    namespace = Layout.at(lab.root).namespace
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-c", ASK, name, kind, PORTAL_ADDRESS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
+
+
 # --- DKIM (RFC 6376), as far as our signer goes: rsa-sha256, relaxed/relaxed ---
 
 
 def public_key(records: str) -> rsa.RSAPublicKey:
-    """The key in the records that a mail machine shows for the DNS."""
-    strings = "".join(re.findall(r'"([^"]*)"', records[records.index("_domainkey") :]))
+    """The key of a DKIM record, or of a page of records that has one."""
+    strings = "".join(re.findall(r'"([^"]*)"', records[max(records.find("_domainkey"), 0) :]))
     key = serialization.load_der_public_key(base64.b64decode(strings.partition("p=")[2]))
     assert isinstance(key, rsa.RSAPublicKey)
     return key

@@ -23,6 +23,7 @@ from tests.vm.mail import (
     public_key,
     refusal,
     submission,
+    told,
 )
 
 REFUSED_WITHIN_S = 5
@@ -98,10 +99,16 @@ def test_a_mail_from_one_platform_to_another_and_back(
     send(lab, vesta, member, here, "answer")
     arrives(lab, name_of(ceres), owner, "answer")
 
+    domain = domain_of(ceres)
+    (key,) = told(lab, f"placo._domainkey.{domain}", "TXT")
+    tags = check_signature(question, public_key(key))
+    assert (tags["d"], tags["s"]) == (domain, "placo")
     records = lab.get(ceres.url("webmail", "/-/dns.txt")).text
-    tags = check_signature(question, public_key(records))
-    assert (tags["d"], tags["s"]) == (domain_of(ceres), "placo")
-    assert f"{domain_of(ceres)}. IN MX" in records
+    assert public_key(records) == public_key(key)
+    assert f"{domain}. IN MX" in records
+    assert told(lab, domain, "MX") == ["10 gateway.placo.internal."]
+    assert told(lab, f"_imaps._tcp.{domain}", "SRV") == [f"0 1 993 {name_of(ceres)}."]
+    assert told(lab, name_of(ceres), "A") == ["10.77.0.1"]
 
 
 def test_who_is_no_member_gets_in_nowhere(lab: Lab, ceres: Made, member: Account, owner: Account) -> None:
