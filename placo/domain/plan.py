@@ -152,6 +152,19 @@ class Plan:
                 return machine
         raise KeyError(name)
 
+    def addresses(self) -> tuple[str, ...]:
+        """Where each machine answers inside the platform's network, and for which services: ``https://wiki.alpha.internal:443 wiki``.
+
+        URIs with a label, as RFC 2079 has them.
+        """
+        fqdns = {machine.name: machine.fqdn for machine in self.machines}
+        services: dict[str, list[str]] = {}
+        for e in self.endpoints:
+            at = services.setdefault(f"{e.protocol}://{fqdns[e.machine]}:{e.port}", [])
+            if e.service not in at:
+                at.append(e.service)
+        return tuple(f"{uri} {' '.join(of)}" for uri, of in services.items())
+
     @property
     def images(self) -> dict[str, str]:
         """Machine name -> image name, in the order of the plan."""

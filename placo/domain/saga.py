@@ -142,16 +142,17 @@ def change_steps(
     end: bool,
 ) -> tuple[StepSpec, ...]:
     """The steps that change a platform; `added` maps machines that come new to the image they are cloned from, `routes` says
-    whether the edge has others to serve, `end` whether the platform has another end date.
+    whether there are others to serve, `end` whether the platform has another end date.
 
     What cannot be undone comes last and needs all the rest: a machine's removal, a file system that is made larger.
     """
     steps = []
     removed, change = list(removed), Verb.CHANGE
     if added or removed:
-        steps += [StepSpec("network", "network", change), StepSpec("directory", "directory", change)]
+        steps.append(StepSpec("network", "network", change))
     if added or removed or routes:
-        steps.append(StepSpec("edge", "edge", change, "", tuple(s.id for s in steps if s.id == "network")))
+        steps.append(StepSpec("edge", "edge", change, "", tuple(s.id for s in steps)))
+        steps.append(StepSpec("directory", "directory", change))
     steps += [*_machine_steps(added), *_answer_steps(added)]
     for name in resized:
         steps += [

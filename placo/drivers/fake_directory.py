@@ -24,10 +24,17 @@ class _Subtree:
     members: set[str] = field(default_factory=set)
     machines: dict[str, str] = field(default_factory=dict)
     """Machine -> password of its account."""
+    addresses: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> _Subtree:
-        return cls(found["uuid"], set(found["owners"]), set(found["members"]), dict(found["machines"]))
+        return cls(
+            found["uuid"],
+            set(found["owners"]),
+            set(found["members"]),
+            dict(found["machines"]),
+            set(found["addresses"]),
+        )
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -35,6 +42,7 @@ class _Subtree:
             "owners": sorted(self.owners),
             "members": sorted(self.members),
             "machines": self.machines,
+            "addresses": sorted(self.addresses),
         }
 
 
@@ -77,6 +85,13 @@ class FakeDirectory(FakePeople):
                         return subtree.members
         return None
 
+    def addresses_visible_to(self, machine_dn: str, password: str, slug: str) -> set[str]:
+        """The addresses that a machine's account finds in a platform's subtree: none but in its own."""
+        with self._shelf.locked():
+            subtree = self._subtree(slug)
+            own = {(self.machine_dn(slug, name), known) for name, known in subtree.machines.items()}
+            return subtree.addresses if (machine_dn, password) in own else set()
+
     def keys_visible_to(self, machine_dn: str, password: str) -> dict[str, tuple[str, ...]]:
         """The ssh keys that a machine's account sees: those of the people whom it sees."""
         visible = self.visible_to(machine_dn, password) or set()
@@ -92,7 +107,9 @@ class FakeDirectory(FakePeople):
         with self._operation("status"):
             return DirectoryStatus(len(self._shown()), self.missing, ())
 
-    def ensure_platform(self, slug: str, uuid: str, owners: Iterable[str]) -> None:
+    def ensure_platform(
+        self, slug: str, uuid: str, owners: Iterable[str], addresses: Iterable[str] = ()
+    ) -> None:
         with self._operation("ensure_platform"):
             dns_label(slug, "slug")
             platform_uuid(uuid)
@@ -104,6 +121,7 @@ class FakeDirectory(FakePeople):
                 )
             subtree.owners |= known
             subtree.members |= known
+            subtree.addresses = set(addresses)
             self._put(slug, subtree)
 
     def ensure_machine_account(self, slug: str, account: MachineAccount) -> None:

@@ -80,9 +80,15 @@ class OpenLdapDirectory(OpenLdapPeople):
 
     # --- platforms ---
 
-    def ensure_platform(self, slug: str, uuid: str, owners: Iterable[str]) -> None:
+    def ensure_platform(
+        self, slug: str, uuid: str, owners: Iterable[str], addresses: Iterable[str] = ()
+    ) -> None:
         top, uids = self._top(slug), sorted(set(owners))
         platform_uuid(uuid)
+        services = {
+            "objectClass": ["organizationalUnit", "labeledURIObject"],
+            "labeledURI": sorted(set(addresses)),
+        }
 
         def ensure(session: Session) -> None:
             owner_dns = [self._person_dn(session, uid) for uid in uids]
@@ -96,7 +102,9 @@ class OpenLdapDirectory(OpenLdapPeople):
                 if not session.add(dn, {"objectClass": ["groupOfNames"], "cn": [group], "member": members}):
                     for owner_dn in owner_dns:
                         session.add_value(dn, "member", owner_dn)
-            session.add(f"ou=services,{top}", {"objectClass": ["organizationalUnit"], "ou": ["services"]})
+            listed = {name: values for name, values in services.items() if values}
+            if not session.add(f"ou=services,{top}", {"ou": ["services"], **listed}):
+                session.replace(f"ou=services,{top}", services)
 
         self._sessions.run(ensure)
 

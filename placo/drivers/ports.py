@@ -339,8 +339,12 @@ class Directory(Protocol):
     def search_people(self, text: str, limit: int = 10) -> list[Person]:
         """People whose uid, name or mail contains `text`, best first, at most `limit`."""
 
-    def ensure_platform(self, slug: str, uuid: str, owners: Iterable[str]) -> None:
-        """The subtree ou=<slug> with owners and members; owners are members too. Rejected if another uuid holds the slug."""
+    def ensure_platform(
+        self, slug: str, uuid: str, owners: Iterable[str], addresses: Iterable[str] = ()
+    ) -> None:
+        """The subtree ou=<slug> with owners and members; owners are members too. Rejected if another uuid holds the slug.
+
+        `addresses` are exactly those that the platform's machines are to find there (`Plan.addresses`)."""
 
     def ensure_machine_account(self, slug: str, account: MachineAccount) -> None: ...
 

@@ -64,7 +64,7 @@ def _directory_up(work: Work) -> Answer:
     """The owners are those whom the platform has now: since the plan was made one may have left or handed it over."""
     plan = work.plan
     rows = work.step.run.platform.memberships.filter(owner=True, wanted=True)
-    work.directory.ensure_platform(plan.slug, plan.uuid, rows.values_list("uid", flat=True))
+    work.directory.ensure_platform(plan.slug, plan.uuid, rows.values_list("uid", flat=True), plan.addresses())
     return Done()
 
 

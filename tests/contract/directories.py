@@ -32,6 +32,20 @@ def keys_visible(uri: str, dn: str, password: str) -> dict[str, tuple[str, ...]]
     }
 
 
+def addresses_visible(uri: str, dn: str, password: str, slug: str) -> set[str]:
+    """The addresses that an account finds in a platform's subtree, as a monitoring machine would look for them."""
+    connection = ldap.initialize(uri)
+    connection.simple_bind_s(dn, password)
+    top = f"ou=services,ou={slug},ou=platforms,{BASE}"
+    try:
+        found = connection.search_s(top, ldap.SCOPE_BASE, "(objectClass=*)", ["labeledURI"])
+    except ldap.NO_SUCH_OBJECT:
+        return set()
+    finally:
+        connection.unbind_s()
+    return {value.decode() for _dn, entry in found for value in entry.get("labeledURI", [])}
+
+
 class Outside:
     """A directory under test and the ways to look at it from directory_world."""
 
@@ -41,6 +55,9 @@ class Outside:
         raise AssertionError("each kind says how")
 
     def keys_visible_to(self, dn: str, password: str) -> dict[str, tuple[str, ...]]:
+        raise AssertionError("each kind says how")
+
+    def addresses_visible_to(self, dn: str, password: str, slug: str) -> set[str]:
         raise AssertionError("each kind says how")
 
     def opens(self, uid: str, password: str) -> bool:
@@ -62,6 +79,9 @@ class FakeOutside(Outside):
     def keys_visible_to(self, dn: str, password: str) -> dict[str, tuple[str, ...]]:
         return self.fake.keys_visible_to(dn, password)
 
+    def addresses_visible_to(self, dn: str, password: str, slug: str) -> set[str]:
+        return self.fake.addresses_visible_to(dn, password, slug)
+
     def opens(self, uid: str, password: str) -> bool:
         return self.fake.opens(uid, password)
 
@@ -76,6 +96,9 @@ class LdapOutside(Outside):
 
     def keys_visible_to(self, dn: str, password: str) -> dict[str, tuple[str, ...]]:
         return keys_visible(self.uri, dn, password)
+
+    def addresses_visible_to(self, dn: str, password: str, slug: str) -> set[str]:
+        return addresses_visible(self.uri, dn, password, slug)
 
     def opens(self, uid: str, password: str) -> bool:
         dn = f"uid={ldap.dn.escape_dn_chars(uid)},ou=guests,ou=people,{BASE}"

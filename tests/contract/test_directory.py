@@ -211,6 +211,27 @@ def test_a_machine_sees_the_members_of_its_own_platform_only(directory_world: Ou
     assert directory_world.visible_to(www_a, "secret of b") is None
 
 
+def test_a_machine_finds_the_addresses_of_its_own_platform_only(directory_world: Outside) -> None:
+    directory = directory_world.directory
+    uuid = made(directory, "contract-a")
+    made(directory, "contract-b")
+    for slug in ("contract-a", "contract-b"):
+        directory.ensure_machine_account(slug, MachineAccount("www", f"secret of {slug}"))
+    www = directory.machine_dn("contract-a", "www")
+    wiki, www_at = "https://wiki.a.internal:443 wiki", "https://www.a.internal:443 web"
+
+    def found(slug: str) -> set[str]:
+        return directory_world.addresses_visible_to(www, "secret of contract-a", slug)
+
+    for addresses in ([wiki], [wiki, www_at], [wiki, www_at], [www_at], []):
+        directory.ensure_platform("contract-a", uuid, ["olivier"], addresses)
+        assert found("contract-a") == set(addresses)
+        assert found("contract-b") == set()
+    directory.ensure_platform("contract-a", uuid, ["olivier"], [wiki])
+    elsewhere = directory.machine_dn("contract-b", "www")
+    assert directory_world.addresses_visible_to(elsewhere, "secret of contract-b", "contract-a") == set()
+
+
 def test_a_machine_account_takes_a_new_password_and_keeps_it(directory_world: Outside) -> None:
     directory = directory_world.directory
     made(directory)
