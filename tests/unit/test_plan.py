@@ -149,6 +149,13 @@ def test_addresses_for_people(catalogue: Catalogue) -> None:
     assert "https://alpha-web.example.org/" in {e.url for e in plan(catalogue, placement=place).endpoints}
 
 
+def test_addresses_for_machines(catalogue: Catalogue) -> None:
+    """Each port once, however many public addresses lead there."""
+    p = plan(catalogue)
+    domain = p.network.dns_domain
+    assert set(p.addresses()) == {f"https://www.{domain}:443 web", f"https://svn.{domain}:443 svn"}
+
+
 def test_the_cost_is_what_the_catalogue_says(catalogue: Catalogue) -> None:
     cost = cost_of(catalogue, ["web", "svn"])
     kinds = [catalogue.machines[name] for name in ("www", "svn")]

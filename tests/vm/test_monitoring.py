@@ -1,0 +1,148 @@
+"""Monitoring on real machines: what it watches by itself, what it shows of a service that stops, and what it writes to the owner."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Iterator
+from contextlib import closing
+
+import ldap
+import ldap.sasl
+import pytest
+
+from deploy.client import Account, Lab, wait_for
+from deploy.lab.layout import BASE, Layout
+from tests.lab_world import Made, World
+from tests.vm.guest import guest
+from tests.vm.mail import arrives
+from tests.vm.test_mail import name_of
+
+SLUG = "watched"
+SERVICES = ("monitoring", "webmail", "wiki")
+SEEN_S = 150
+"""How long Icinga may take to hear of a service and to look at it for the first time."""
+HARD_S = 120
+"""Three looks, and what an emulated processor adds to them."""
+OK, CRITICAL = "0", "2"
+
+
+@pytest.fixture(scope="module")
+def watched(world: World) -> Iterator[Made]:
+    """A platform with a wiki, mail and monitoring; the owner's address is the one that they have there."""
+    world.ask(SLUG, *SERVICES, options={"monitoring": {"patience_min": 1}})
+    made = world.ready(SLUG)
+    owner = world.lab.accounts["owner"].uid
+    domain = domain_of_mail(made)
+    dn = f"uid={owner},ou=people,{BASE}"
+    with closing(ldap.initialize(Layout.at(world.lab.root).directory_uri)) as directory:
+        directory.sasl_interactive_bind_s("", ldap.sasl.external())
+        before = directory.search_s(dn, ldap.SCOPE_BASE, attrlist=["mail"])[0][1]["mail"]
+        directory.modify_s(dn, [(ldap.MOD_REPLACE, "mail", [f"{owner}@{domain}".encode()])])
+        yield made
+        directory.modify_s(dn, [(ldap.MOD_REPLACE, "mail", before)])
+    world.retire(SLUG)
+
+
+def domain_of_mail(made: Made) -> str:
+    """What the addresses of the platform's people end in."""
+    return next(
+        e["url"] for e in made.now["endpoints"] if e["protocol"] == "smtp" and e["service"] == "webmail"
+    ).removeprefix("@")
+
+
+def page(made: Made, path: str) -> str:
+    """An address of the monitoring's web interface."""
+    return made.url("monitoring", "/") + path.removeprefix("/")
+
+
+def states(lab: Lab, made: Made) -> dict[tuple[str, str], str]:
+    """(machine, what) -> state of everything that Icinga's page shows to the owner; "" of what was not looked at yet."""
+    url = page(made, "/monitoring/list/services?format=json&limit=0")
+    answer = lab.get(url, "owner")
+    assert answer.status_code == 200, answer.text[:300]
+    return {
+        (row["host_name"], row["service_display_name"]): ""
+        if row["service_state"] is None
+        else str(row["service_state"])
+        for row in answer.json()
+    }
+
+
+def test_it_watches_every_service_by_itself(lab: Lab, watched: Made) -> None:
+    expected = {
+        ("wiki", "wiki (https)"),
+        ("mail", "webmail (https)"),
+        ("mail", "webmail (imaps)"),
+        ("mail", "webmail (smtp)"),
+        ("mail", "webmail (submissions)"),
+        ("monitoring", "monitoring (https)"),
+        ("monitoring", "monitoring (smtp)"),
+        ("monitoring", "Space for its data"),
+    }
+    wait_for(
+        lambda: states(lab, watched) == dict.fromkeys(expected, OK), SEEN_S, "everything to be seen and well"
+    )
+
+
+def test_a_service_that_stops_is_shown_and_told_and_so_is_its_return(lab: Lab, watched: Made) -> None:
+    owner = lab.accounts["owner"]
+    wiki = guest(lab, SLUG, watched.machine("wiki"))
+    door = ("wiki", "wiki (https)")
+    wiki.run("systemctl stop apache2.service")
+    wait_for(lambda: states(lab, watched)[door] == CRITICAL, HARD_S, "the page to show it")
+    told = _told(lab, watched, owner, "does not work")
+    assert "wiki, wiki (https): does not work" in told
+    assert page(watched, "/") in told
+    wiki.run("systemctl start apache2.service")
+    wait_for(lambda: states(lab, watched)[door] == OK, HARD_S, "the page to show that it is back")
+    assert "wiki, wiki (https): works again" in _told(lab, watched, owner, "works again")
+
+
+def _told(lab: Lab, made: Made, owner: Account, words: str) -> str:
+    """The text of a mail to the owner whose subject ends in these words."""
+    raw = arrives(lab, name_of(made), owner, f'"{words}"', timeout_s=240)
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    body = mail.get_body()
+    assert body is not None
+    return str(body.get_content())
+
+
+def change(world: World, *services: str) -> None:
+    """The platform with these services."""
+    words = "A test on real machines."
+    asked = world.owner("POST", f"/platforms/{SLUG}/changes", justification=words, services=list(services))
+    run = world.admin("POST", f"/requests/{asked['id']}/approve", plan_hash=asked["plan"]["hash"])
+    assert world.owner.wait_for_run(run["run_id"], timeout_s=600)["state"] == "done"
+
+
+def test_what_is_added_and_removed_is_watched_and_forgotten(lab: Lab, world: World, watched: Made) -> None:
+    def hosts() -> set[str]:
+        return {host for host, _ in states(lab, watched)}
+
+    change(world, *SERVICES, "git")
+    wait_for(lambda: "git" in hosts(), SEEN_S, "the new service to be watched")
+    change(world, *SERVICES)
+    wait_for(lambda: "git" not in hosts(), SEEN_S, "the removed service to be forgotten")
+
+
+def test_who_is_no_member_sees_nothing(lab: Lab, watched: Made) -> None:
+    for path in ("/", "/monitoring/list/services?format=json", "/index.php", "/css/icinga.min.css"):
+        assert lab.get(page(watched, path), "outsider").status_code == 401
+        assert lab.get(page(watched, path)).status_code == 401
+    health = lab.get(page(watched, "/-/health"))
+    assert (health.status_code, health.text) == (200, "ok\n")
+
+
+def test_a_member_looks_and_an_owner_acts(lab: Lab, watched: Made) -> None:
+    member = lab.accounts["member"].uid
+    watched.owner.wait_for_run(watched.owner("PUT", f"/platforms/{SLUG}/members/{member}")["run_id"])
+    try:
+        look = page(watched, "/monitoring/service/show?host=wiki&service=https-443")
+        wait_for(lambda: lab.get(look, "member").status_code == 200, 30, "the member to be let in")
+        assert "Check now" in lab.get(look, "owner").text
+        assert "Check now" not in lab.get(look, "member").text
+        act = page(watched, "/monitoring/service/acknowledge-problem?host=wiki&service=https-443")
+        assert lab.get(act, "member").status_code == 403
+    finally:
+        watched.owner("DELETE", f"/platforms/{SLUG}/members/{member}")
