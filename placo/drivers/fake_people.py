@@ -5,6 +5,7 @@ Guests and keys survive the process, as platforms do; people of the laboratory a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from placo.drivers.ports import PasswordRefused, Person, Rejected
 _SHORTEST_PASSWORD = 10
 
 
-class FakePeople:
+class FakePeople(ABC):
     """The part of `ports.Directory` that is about people. `passwords` are those of the laboratory; `now` is its clock."""
 
     def __init__(self, folder: Path, people: Iterable[Person]) -> None:
@@ -170,8 +171,9 @@ class FakePeople:
             raise PasswordRefused("the directory refuses the password: too short")
         self._shelf.put("guests", _file(uid), {**found, "password": password})
 
+    @abstractmethod
     def _leave_groups(self, uid: str) -> None:
-        raise NotImplementedError
+        """Out of every group, as refint does it in slapd."""
 
     def _lab(self, uids: Iterable[str]) -> frozenset[str]:
         """Those of these who are no guests."""
