@@ -330,7 +330,8 @@ class Machine:
     """One kind of virtual machine. `software` is in order of installation and does not list the base.
 
     `owned`: its system disk holds what its administrators installed; never rebuilt. `sizes` are those that an option of a
-    service may choose from; where none does, the machine's own numbers hold.
+    service may choose from; where none does, the machine's own numbers hold. `image` is the stock image that it is made
+    of (placo.domain.stock); empty where PLACO builds one.
     """
 
     name: str
@@ -346,6 +347,7 @@ class Machine:
     backup_paths: tuple[str, ...]
     owned: bool = False
     sizes: tuple[Size, ...] = ()
+    image: str = ""
 
     def sized(self, name: str) -> Machine:
         """The same kind of machine in one of its sizes; as it is where it has none of that name."""

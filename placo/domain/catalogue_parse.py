@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from jinja2 import Environment, TemplateSyntaxError, meta
 
+from placo.domain import stock
 from placo.domain.catalogue_endpoints import read_endpoint
 from placo.domain.catalogue_errors import Problem
 from placo.domain.catalogue_model import (
@@ -45,6 +46,8 @@ TEMPLATE_NAMES = frozenset(
     {"platform", "machine", "network", "directory", "gateway", "endpoints", "options", "keys", "tls"}
 )
 """What a file template may use (see placo.domain.archive)."""
+
+IMPORT_IT = f"Import the image ({stock.IMPORT}) and write the name that this prints, such as {stock.EXAMPLE}; or remove the key."
 
 
 def parse_service(path: Path, root: Path, problems: list[Problem]) -> Service | None:
@@ -152,6 +155,7 @@ def read_machine(table: Table, name: str) -> Machine:
         system_disk_gib=table.integer("system_disk_gib", 1, 1 << 14),
         data_volume_gib=table.integer("data_volume_gib", 1, 1 << 17),
         owned=table.boolean("owned", default=False),
+        image=table.text("image", f"({stock.NAME})?", stock.EXAMPLE, default="", remedy=IMPORT_IT),
         software=table.strings("software", NAME, "apache", required=True),
         ports=tuple(_parse_port(port) for port in table.tables("ports")),
         routes=tuple(_parse_route(route) for route in table.tables("routes")),

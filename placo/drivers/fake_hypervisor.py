@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from placo.domain.stock import is_stock
 from placo.drivers import volumes
 from placo.drivers.fake_storage import FakePool, Shelf
 from placo.drivers.fake_templates import FakeTemplates, link_of
@@ -235,12 +236,8 @@ class FakeHypervisor:
                     raise Rejected(
                         f"{self.name}: domain {other['spec']['name']} ({other['spec']['uuid']}) exists"
                     )
-            for volume in (
-                spec.system_volume,
-                spec.data_volume,
-                f"{spec.image}.vmlinuz",
-                f"{spec.image}.initrd",
-            ):
+            own = () if is_stock(spec.image) else (f"{spec.image}.vmlinuz", f"{spec.image}.initrd")
+            for volume in (spec.system_volume, spec.data_volume, *own):
                 self._pool.require(volume)
             if spec.seed_volume is not None:
                 self._pool.require(spec.seed_volume)

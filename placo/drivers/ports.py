@@ -54,12 +54,15 @@ class Power(StrEnum):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """A built image on this machine: `name` is its identity (it ends in the content hash), sizes in bytes."""
+    """An image on this machine: `name` is its identity (it ends in the content hash), sizes in bytes.
+
+    A stock image (placo.domain.stock) has no kernel and initrd beside its disk: it boots by its own boot loader.
+    """
 
     name: str
     disk: Path
-    kernel: Path
-    initrd: Path
+    kernel: Path | None
+    initrd: Path | None
     virtual_size: int
 
 
@@ -199,7 +202,8 @@ class Hypervisor(Protocol):
         """Have `callback` called, from a thread of the driver's, for each change in the life of a domain. It has to return at once."""
 
     def ensure_image(self, image: ImageFiles) -> None:
-        """Upload disk, kernel and initrd as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``; a half upload is redone."""
+        """Upload disk, kernel and initrd, those that it has, as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``; a half
+        upload is redone."""
 
     def ensure_network(self, spec: NetworkSpec) -> None:
         """Defined, active and started with the host. A changed reservation is updated in place."""

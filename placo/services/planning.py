@@ -18,6 +18,7 @@ from placo.domain.change import Size, difference
 from placo.domain.lifecycle import PlatformState
 from placo.domain.plan import Plan, PlannedMachine, cost_of, hash_of, make_plan
 from placo.domain.plan_items import Item, compare
+from placo.domain.stock import is_stock
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Platform, Project, Request, User
 from placo.services import auditlog, changes, clock, placement, quota
@@ -204,11 +205,15 @@ def _kept(left: Platform) -> str:
 
 def unbuilt(machine: PlannedMachine) -> str | None:
     """Why a machine cannot be made from its image here: in words; None where it can."""
+    words = {"machine": machine.name, "image": machine.image}
     try:
-        wiring.images().files(machine.image)
+        found = wiring.images().files(machine.image)
     except DriverError:
-        message = _("The image of %(machine)s has not been built on this site yet (make images).")
-        return message % {"machine": machine.name}
+        if is_stock(machine.image):
+            return _("The image %(image)s of %(machine)s has not been imported on this site yet.") % words
+        return _("The image of %(machine)s has not been built on this site yet (make images).") % words
+    if found.virtual_size > machine.system_disk_gib << 30:
+        return _("The image %(image)s does not fit on the system disk of %(machine)s.") % words
     return None
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from placo import wiring
 from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
+from placo.domain.stock import is_stock
 from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power
 from placo.platforms.models import Machine, Membership, Platform, Step
 from placo.services import cloning, names, probing, renewal, seeds
@@ -166,6 +167,8 @@ def _volume_grown(work: Work) -> Answer:
 
 
 def _file_system_grown(work: Work) -> Answer:
+    if is_stock(work.machine.image):
+        return Done()  # the machine does it itself (guest-stock/): nothing in it waits for orders
     if not work.host.grow_file_system(work.machine.uuid):
         return NotYet(2.0, "the machine does not answer")
     return Done()
