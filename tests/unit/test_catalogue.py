@@ -195,6 +195,26 @@ SPOILT = [
         id="ssh route without endpoint",
     ),
     pytest.param(DEDICATED, "owned = true", 'owned = "yes"', DEDICATED, "owned", id="owned"),
+    pytest.param(
+        DEDICATED, "owned = true", 'image = "debian-12"', DEDICATED, "image", id="no name of a stock image"
+    ),
+    pytest.param(
+        DEDICATED,
+        "owned = true",
+        'image = "placo-www-1f2e3d4c5b6a"',
+        DEDICATED,
+        "image",
+        id="an image that is built",
+    ),
+    pytest.param(
+        DEDICATED,
+        "owned = true",
+        'image = "stock-../../etc-1f2e3d4c5b6a"',
+        DEDICATED,
+        "image",
+        id="an image elsewhere",
+    ),
+    pytest.param(DEDICATED, "owned = true", "image = 12", DEDICATED, "image", id="an image by number"),
     pytest.param(DEDICATED, 'name = "medium"', 'name = "small"', DEDICATED, "sizes", id="size twice"),
     pytest.param(
         DEDICATED, "memory_mib = 2048", "memory_mib = 2000", DEDICATED, "sizes[2].memory_mib", id="odd memory"
@@ -374,6 +394,22 @@ def test_an_image_is_named_by_what_it_is_built_from(folder: Path) -> None:
 
     edit(folder, "software/base/build", "set -eu", "set -eux")
     assert load_catalogue(folder).image_name("svn") != names["svn"]
+
+
+def test_a_machine_may_name_a_stock_image(folder: Path) -> None:
+    built = load_catalogue(folder).image_name("server")
+    edit(folder, DEDICATED, "owned = true", 'image = "stock-debian12-1f2e3d4c5b6a"')
+    found = load_catalogue(folder)
+    assert (built[:13], found.image_name("server")) == ("placo-server-", "stock-debian12-1f2e3d4c5b6a")
+    assert found.image_name("gateway").startswith("placo-gateway-")
+
+
+def test_who_names_no_stock_image_is_told_how_to_import_one(folder: Path) -> None:
+    edit(folder, DEDICATED, "owned = true", 'image = "debian12.qcow2"')
+    (problem,) = problems_of(folder)
+    assert "debian12.qcow2" in problem.message
+    assert "python -m placo.drivers.images import" in problem.remedy
+    assert "stock-debian12-" in problem.remedy
 
 
 def test_an_image_changes_with_the_files_of_the_guest(folder: Path, tmp_path: Path) -> None:
