@@ -55,7 +55,7 @@ def user_data(hostname: str, *, stock: bool = False) -> str:
             "manage_etc_hosts": False,
             "users": [],
             "ssh_deletekeys": False,
-            "ssh_genkeytypes": [],
+            "ssh_genkeytypes": ["ed25519"],  # which is there by then
             "runcmd": [["touch", "/etc/cloud/cloud-init.disabled"]],
         }
     return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,8 @@ import pytest
 
 from deploy.client import Lab, wait_for
 from tests.lab_world import Made, World
-from tests.vm.guest import guest, portal_namespace
-from tests.vm.ssh_client import Client, ended_after
+from tests.vm.guest import guest
+from tests.vm.ssh_client import Client, ended_after, known_host
 
 REFUSED_WITHIN_S = 5
 DIRECTORY, EDGE = "10.77.0.2", "10.77.0.1"
@@ -50,16 +49,7 @@ def known(lab: Lab, gate: Made, tmp_path_factory: pytest.TempPathFactory) -> Pat
     file = tmp_path_factory.mktemp("known") / "hosts"
     lines = []
     for service in ("gateway", "server"):
-        told = endpoint(gate, service)
-        host, port = told["url"].removeprefix("ssh://").rpartition("@")[2].split(":")
-        command = ["ip", "netns", "exec", portal_namespace(lab), "ssh-keyscan", "-T", "30", "-t", "ed25519"]
-        scan = subprocess.run([*command, "-p", port, EDGE], capture_output=True, text=True, check=True).stdout
-        key = " ".join(scan.split()[-2:])
-        shown = subprocess.run(
-            ["ssh-keygen", "-lf", "-"], input=key, capture_output=True, text=True, check=True
-        ).stdout
-        assert told["fingerprint"] in shown
-        lines.append(f"{host} {key}\n")
+        lines.append(known_host(lab, endpoint(gate, service)))
     file.write_text("".join(lines))
     return file
 
