@@ -37,6 +37,7 @@ RECIPE: dict[str, Any] = {
     ],
     "files": {
         "etc/fstab": f"LABEL={LABEL} / ext4 rw,discard,errors=remount-ro 0 1\n",
+        "etc/default/locale": "LANG=C.UTF-8\n",
         "etc/machine-id": "",
     },
     "modules": "biosdisk part_msdos ext2 normal linux search search_label boot configfile",
