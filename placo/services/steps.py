@@ -22,6 +22,8 @@ from placo.services.work import Answer, Done, Guard, NotYet, Work
 
 SHUTDOWN_PATIENCE_S = 40
 """How long a guest may take to power off by itself before it is switched off."""
+STOCK_PATIENCE = 2
+"""A stock image takes twice the time of PLACO's own to boot, and more where much else boots."""
 HEALTH_PATIENCE_S, HEALTH_POLL_S = 2.0, 0.05
 """How long one step asks a machine that was resumed, and how often."""
 
@@ -246,7 +248,7 @@ def _healthy(work: Work) -> Answer:
     if power is Power.STOPPED:
         work.host.start_domain(m.uuid)
     work.note("starting", result.answer)
-    return NotYet(1.0, result.answer)
+    return NotYet(1.0, result.answer, STOCK_PATIENCE if is_stock(m.image) else 1)
 
 
 def _note_duration(work: Work) -> None:

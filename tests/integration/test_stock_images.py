@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import tarfile
+from datetime import timedelta
 
 import pycdlib
 import pytest
+from django.utils import timezone
 
 from placo import wiring
-from placo.platforms.models import Platform, Project, Template, User
-from placo.services import changes, requests, seeds
+from placo.domain import saga
+from placo.platforms.models import Platform, Project, Step, Template, User
+from placo.services import changes, engine, requests, seeds
 from placo.services.errors import Conflict
 from tests import factories
 from tests.fakes import World
@@ -92,6 +95,25 @@ def test_its_data_volume_grows_without_an_agent(
     assert run.state == "done", [(s.name, s.state, s.error) for s in run.steps.all()]
     alpha.refresh_from_db()
     assert alpha.plan.machine("server").data_volume_gib == server.data_volume_gib + 1
+
+
+@pytest.mark.parametrize(("service", "waits"), [("server", True), ("web", False)])
+def test_it_may_take_longer_to_answer(
+    service: str, waits: bool, stock: World, optics: Project, emmy: User, admin: User
+) -> None:
+    stock.prober.answers[f"alpha-{service}.placo.localhost"] = 502
+    run = factories.approve(emmy, admin, services=[service])
+    health = run.steps.get(action="health")
+    usual = timedelta(seconds=saga.policy("health").deadline)
+    for late, state in ((1.5, "waiting" if waits else "failed"), (2.5, "failed")):
+        for _turn in range(40):
+            engine.advance(run.pk)
+            stock.let_time_pass(run.pk)
+            Step.objects.filter(pk=health.pk, started_at__isnull=False).update(
+                started_at=timezone.now() - usual * late
+            )
+        health.refresh_from_db()
+        assert health.state == state, health.error
 
 
 @pytest.mark.parametrize(
