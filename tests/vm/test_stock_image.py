@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from deploy.client import Lab, wait_for
+from deploy.lab.layout import DNS_DOMAIN
 from placo.domain.catalogue import load_catalogue
 from placo.drivers.images import default_cache
 from tests.vm.ssh_client import Client, known_host
@@ -27,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ("gateway", "server")
 TRIED_S, RUN_S = 1200, 900
 BOOT = "cat /proc/sys/kernel/random/boot_id"
-LAB_DOMAIN = "placo.internal"
 
 
 def python(*words: str | Path, timeout_s: float = TRIED_S) -> subprocess.CompletedProcess[str]:
@@ -156,7 +156,7 @@ ls /dev | grep -c '^vdc' || true
 def is_itself(lab: Lab, client: Client, name: str) -> None:
     """What a machine has to be, at each boot: its name and address, with its data, the one host key that was checked on the way in,
     no account of the distribution's; and the disk that brought its secrets is gone."""
-    address, fqdn = machine(lab, name)["address"], f"{name}.trial.{LAB_DOMAIN}"
+    address, fqdn = machine(lab, name)["address"], f"{name}.trial.{DNS_DOMAIN}"
     data, key, accounts, seeds = ("/dev/vdb", "ext4"), "ssh_host_ed25519_key", "0", "0"
     found = asked(client, url_of(lab, name), FACTS)
     assert found == [name, name, fqdn, address, *data, key, accounts, seeds]
