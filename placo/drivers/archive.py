@@ -72,6 +72,8 @@ def render_archive(
 
 STOCK_SHARED = ("/usr/sbin/placo-personalise", "/usr/lib/placo/data")
 """The programs of PLACO's own images that a machine on a stock image needs as well."""
+STOCK_PACKAGES = ("busybox-static", "e2fsprogs")
+"""What these, and the configure scripts, are run by; the plain busybox knows fewer commands by itself."""
 
 
 def stock_archive(catalogue: Catalogue, machine: str) -> bytes:
@@ -83,7 +85,7 @@ def stock_archive(catalogue: Catalogue, machine: str) -> bytes:
     files = {path: catalogue.guest_files[path] for path in STOCK_SHARED} | dict(catalogue.stock_files)
     members = [_Member(path.lstrip("/"), content, mode) for path, (mode, content) in files.items()]
     own = catalogue.software_of(machine)[1:]  # not the base, which is about images of PLACO's
-    packages = sorted({package for software in own for package in software.packages})
+    packages = sorted({*STOCK_PACKAGES, *(package for software in own for package in software.packages)})
     members.append(_Member("usr/lib/placo/packages", "".join(f"{name}\n" for name in packages).encode()))
     for number, software in enumerate(own):
         if software.build is not None:

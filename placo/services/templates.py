@@ -228,7 +228,6 @@ def _make(host: Host, hypervisor: Hypervisor, spec: TemplateSpec, row: Template)
 def _collect(host: Host, hypervisor: Hypervisor) -> None:
     """Remove templates of images that are no longer built, or of versions that the host no longer runs."""
     specs = [_spec_of_kind(kind) for kind in wiring.catalogue().machines.values()]
-    specs = [spec for spec in specs if not is_stock(spec.image)]
     try:
         current = {(spec.image, hypervisor.template_key(spec)) for spec in specs}
     except Rejected:

@@ -24,7 +24,7 @@ RECIPE: dict[str, Any] = {
     "suite": SUITE,
     "packages": [
         *stock.PACKAGES,
-        "busybox",
+        "busybox-static",
         "cloud-guest-utils",
         "e2fsprogs",
         "grub-pc-bin",
