@@ -17,7 +17,7 @@ from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestSta
 from placo.domain.plan import PlannedMachine
 from placo.domain.stock import is_stock
 from placo.drivers.ports import DriverError, Hypervisor, Rejected, TemplateBroken, TemplateSpec, Unavailable
-from placo.platforms.models import Host, Machine, Request, Run, Template
+from placo.platforms.models import Host, Machine, Platform, Request, Run, Template
 from placo.services import auditlog
 from placo.services.work import hypervisor_of
 
@@ -123,6 +123,18 @@ def hosts_with_templates() -> list[int]:
     return list(Host.objects.filter(enabled=True, warm=True, lost_at=None).values_list("pk", flat=True))
 
 
+def kinds_of(host: Host) -> list[Kind]:
+    """The kinds of machine that a host is to have templates of."""
+    kinds = list(wiring.catalogue().machines.values())
+    if wiring.site().site.templates_ahead:
+        return kinds
+    there = Platform.objects.filter(host=host).exclude(state__in=[state.value for state in ENDED])
+    asked = Request.objects.filter(state=RequestState.SUBMITTED.value, platform__in=there)
+    used = {machine.name for request in asked for machine in request.plan.machines}
+    used |= set(Machine.objects.filter(platform__in=there).values_list("name", flat=True))
+    return [kind for kind in kinds if kind.name in used]
+
+
 def keep_templates(host_id: int) -> None:
     """Make what a host's templates lack, one after the other, and remove what nobody will use again.
 
@@ -136,7 +148,7 @@ def keep_templates(host_id: int) -> None:
             return
         hypervisor = hypervisor_of(host)
         try:
-            left = dict(wiring.catalogue().machines)
+            left = {kind.name: kind for kind in kinds_of(host)}
             while left:
                 if _busy(host):
                     return  # people wait for that; templates can wait
@@ -235,6 +247,8 @@ def _collect(host: Host, hypervisor: Hypervisor) -> None:
     rows = list(Template.objects.filter(host=host).exclude(key=""))
     stale = [row for row in rows if (row.image, row.key) not in current]
     keep = {row.name for row in rows if row not in stale}
+    # One that would be made today and is there already is taken over when it is asked for.
+    keep |= {f"{image}--{key}" for image, key in current - {(row.image, row.key) for row in rows}}
     for volume in hypervisor.remove_templates("placo-", keep):
         log.info("volume of an unused template removed", host=host.name, volume=volume)
     Template.objects.filter(pk__in=[row.pk for row in stale]).delete()
