@@ -165,7 +165,9 @@ def test_a_stock_image_is_brought_what_it_lacks(catalogue: Catalogue) -> None:
     assert texts["usr/sbin/placo-personalise"] == (ROOT / "guest/usr/sbin/placo-personalise").read_text()
     assert texts["usr/lib/placo/data"] == (ROOT / "guest/usr/lib/placo/data").read_text()
     assert texts["usr/lib/placo/stock"] == (ROOT / "guest-stock/usr/lib/placo/stock").read_text()
-    assert {"openssh-server", "lua-ldap", "nftables", "busybox-static"} <= set(texts["usr/lib/placo/packages"].split())
+    assert {"openssh-server", "lua-ldap", "nftables", "busybox-static"} <= set(
+        texts["usr/lib/placo/packages"].split()
+    )
     assert "linux-image-cloud-amd64" not in texts["usr/lib/placo/packages"], "the base is the image's own"
     builds = [name for name in sorted(members) if name.startswith("usr/lib/placo/build/")]
     assert builds == ["usr/lib/placo/build/00-ssh", "usr/lib/placo/build/01-gateway"]
