@@ -14,6 +14,7 @@ use Conf;
 use Sympa;
 use Sympa::DatabaseManager;
 use Sympa::List;
+use Sympa::Log;
 use Sympa::Message;
 use Sympa::Spindle::ProcessRequest;
 use Sympa::WWW::FastCGI;
@@ -93,7 +94,9 @@ sub people_of {
 
 sub follow {
     Conf::load() or die "Sympa's settings cannot be read\n";
-    Sympa::Log->instance->{level} = $Conf::Conf{log_level};
+    my $log = Sympa::Log->instance;
+    $log->{level} = $Conf::Conf{log_level};
+    $log->openlog($Conf::Conf{syslog}, $Conf::Conf{log_socket_type});
     my ($directory, $before) = (undef, slurp(STATE) // '');
     while (1) {
         $directory //= connected();
@@ -173,21 +176,20 @@ sub sympa_follows {
     my (%before, %now) = ();
     %before = people_of($before);
     %now    = people_of($now);
-    my %used = map { ($_->{address} => 1) } values %now;
-    for my $former (grep { !$used{$_->{address}} } values %before) {
-        my $person = $now{$former->{uid}};
-        if (!$person) {
-            forget($domain, $_) for grep { length && !$used{$_} } @$former{qw(address other)};
-        }
-        else {
-            request($domain, 'move_user', current_email => $former->{address}, email => $person->{address});
-        }
+    my %used   = map { ($_->{address} => 1) } values %now;
+    my @former = grep { !$used{$_->{address}} } values %before;
+    for my $person (grep { !$now{$_->{uid}} } @former) {
+        forget($domain, $_) for grep { length && !$used{$_} } @$person{qw(address other)};
     }
     make_first_lists($domain) unless -e FIRST;
     for my $list (@{Sympa::List::get_lists($domain) || []}) {
         for my $role (qw(member owner editor)) {
             $list->sync_include($role) // die "list $list->{name}: $role\n";
         }
+    }
+    # Where people are by themselves, not as members.
+    for my $person (grep { $now{$_->{uid}} } @former) {
+        request($domain, 'move_user', current_email => $person->{address}, email => $now{$person->{uid}}{address});
     }
 }
 
