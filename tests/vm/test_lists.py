@@ -120,6 +120,12 @@ def test_the_list_of_all_members_is_there_by_itself(
         assert "Is lemma 3 true?" in archived(reader, "members", "to-all-of-us")
 
 
+def test_the_pages_speak_the_reader_s_language(lab: Lab, juno: Made) -> None:
+    for language, words in (("fr", "Mes listes"), ("en", "My lists")):
+        page = lab.get(juno.url("lists", "/"), "owner", headers={"Accept-Language": language})
+        assert words in page.text, language
+
+
 def test_owners_make_lists_and_members_do_not(lab: Lab, juno: Made, at_work: Pages) -> None:
     made = at_work.make_list("seminar", "group")
     assert made.is_redirect and made.headers["Location"].endswith("/admin/seminar"), made.text[:2000]
