@@ -127,7 +127,7 @@ sub connected {
 # People by uid. Those that a proof makes up (g-0-...) are nobody here. With the service Mail, people have the addresses that it gives.
 sub asked {
     my ($directory) = @_;
-    my %owner = map { (lc($1) => 1) if /\Auid=([A-Za-z0-9._-]+),/i }
+    my %owner = map { /\Auid=([A-Za-z0-9._-]+),/i ? (lc($1) => 1) : () }
         map { $_->get_value('member') } found($directory, $settings->{owners_dn}, 'base', '(objectClass=*)', 'member');
     my $has_mail = grep { /\Asmtp:\S+ (?:\S+ )*webmail(?: |\z)/ }
         map { $_->get_value('labeledURI') } found($directory, $settings->{services_dn}, 'base', '(objectClass=*)', 'labeledURI');
