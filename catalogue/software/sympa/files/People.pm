@@ -17,6 +17,7 @@ use Sympa::List;
 use Sympa::Log;
 use Sympa::Message;
 use Sympa::Spindle::ProcessRequest;
+use Sympa::Tools::Text;
 use Sympa::WWW::FastCGI;
 use Sympa::WWW::Session;
 
