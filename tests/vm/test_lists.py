@@ -17,6 +17,7 @@ from tests.vm.guest import guest
 from tests.vm.lists import Pages, domain_of_lists, pages
 from tests.vm.mail import (
     arrives,
+    as_the_gateway,
     check_signature,
     from_outside,
     mailbox,
@@ -258,3 +259,14 @@ def _ended(made: Made, proof_id: int) -> dict[str, object] | None:
             found: dict[str, object] = proof
             return found
     return None
+
+
+def test_lists_take_no_more_than_they_can_bear(lab: Lab, juno: Made) -> None:
+    """Last: for a minute the gateway has to keep what else there is."""
+    codes = [250]
+    with as_the_gateway(lab, juno.machine("lists")["address"]) as machine:
+        machine.ehlo("gateway.test")
+        while codes[-1] == 250 and len(codes) < 100:
+            codes.append(machine.mail(STRANGER)[0])
+            machine.rset()
+    assert codes[-1] == 450 and 50 < len(codes) < 70, codes
