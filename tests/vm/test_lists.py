@@ -261,6 +261,22 @@ def _ended(made: Made, proof_id: int) -> dict[str, object] | None:
     return None
 
 
+def test_a_machine_that_starts_again_has_its_lists(
+    lab: Lab, juno: Made, at_work: Pages, owner: Account, member: Account
+) -> None:
+    before = at_work.subscribers("members")
+    for action in ("stop", "start"):
+        juno.owner.wait_for_run(juno.owner("POST", f"/platforms/{JUNO}/actions/{action}")["run_id"])
+    assert at_work.subscribers("members") == before
+    assert "/info/seminar" in at_work.get("/lists").text
+    wait_for(
+        lambda: write(lab, juno, owner, f"members@{domain_of_lists(juno)}", "after-the-night") == "",
+        120,
+        "mail to be taken again",
+    )
+    arrives(lab, name_of(juno), member, "after-the-night")
+
+
 def test_lists_take_no_more_than_they_can_bear(lab: Lab, juno: Made) -> None:
     """Last: for a minute the gateway has to keep what else there is."""
     codes = [250]
