@@ -163,7 +163,16 @@ class Catalogue:
 
 
 def _software_recipe(software: Software) -> dict[str, Any]:
-    return {"id": software.id, "packages": sorted(software.packages), "build": software.build or ""}
+    recipe: dict[str, Any] = {
+        "id": software.id,
+        "packages": sorted(software.packages),
+        "build": software.build or "",
+    }
+    if software.answers:
+        recipe["answers"] = sorted(software.answers)
+    if software.locales:
+        recipe["locales"] = sorted(software.locales)
+    return recipe
 
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:

@@ -375,7 +375,11 @@ class FileTemplate:
 
 @dataclass(frozen=True)
 class Software:
-    """What runs in a machine. `build` (in the image) and `configure` (in the guest) are the texts of shell scripts."""
+    """What runs in a machine. `build` (in the image) and `configure` (in the guest) are the texts of shell scripts.
+
+    `answers`: what packages ask when they are installed (lines of debconf-set-selections); `locales`: languages whose translations
+    the image keeps.
+    """
 
     id: str
     title: Text
@@ -383,3 +387,5 @@ class Software:
     files: tuple[FileTemplate, ...]
     build: str | None = field(repr=False)
     configure: str | None = field(repr=False)
+    answers: tuple[str, ...] = ()
+    locales: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from placo.domain.catalogue_model import (
     Software,
 )
 from placo.domain.catalogue_names import (
+    ANSWER,
     HOST,
     HOST_EXAMPLE,
     MAIL_DOMAIN,
@@ -255,6 +256,8 @@ def read_software(table: Table, folder: Path, root: Path) -> Software:
         files=files,
         build=_read_script(folder / "build", root, table.problems),
         configure=_read_script(folder / "configure", root, table.problems),
+        answers=table.strings("answers", ANSWER, "sympa sympa/hostname string lists.example.org"),
+        locales=table.strings("locales", r"[a-z]{2}", "fr"),
     )
     table.close()
     _report_strays(folder, table, {file.source for file in files})

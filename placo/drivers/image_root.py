@@ -122,8 +122,13 @@ def bootstrap(root: Path, base: Software, suite: str) -> None:
     )
 
 
-def install_packages(root: Path, packages: Sequence[str], suite: str) -> None:
-    """Add packages with the apt of this machine (its mirrors, proxies and keys), dpkg running inside the root."""
+def install_packages(
+    root: Path, packages: Sequence[str], suite: str, answers: Sequence[str] = (), locales: Sequence[str] = ()
+) -> None:
+    """Add packages with the apt of this machine (its mirrors, proxies and keys), dpkg running inside the root.
+
+    `answers` are told to debconf before; of these `locales` the packages' translations are kept.
+    """
     lists = root / "etc/apt/sources.list"
     lists.write_text("\n".join(_sources(suite)) + "\n", encoding="utf-8")
     empty = root / "etc/apt/placo-none"
@@ -146,9 +151,14 @@ def install_packages(root: Path, packages: Sequence[str], suite: str) -> None:
         "Dpkg::Use-Pty": "false",
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    for locale in sorted(set(locales)):
+        words += ["-o", f"DPkg::Options::=--path-include=/usr/share/locale/{locale}/*"]
+    told = root / "root/placo-answers"
+    told.write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
     inside = (
         "set -eu; root=$1; shift; mount --make-rprivate /; mount -t proc proc $root/proc; "
         "mount --bind /dev/null $root/dev/null 2>/dev/null || true; "
+        "chroot $root debconf-set-selections /root/placo-answers; "
         'apt-get "$@" update; apt-get "$@" -y install $packages'
     )
     script = inside.replace("$packages", " ".join(packages))
@@ -169,6 +179,7 @@ def install_packages(root: Path, packages: Sequence[str], suite: str) -> None:
         ]
     )
     policy.unlink()
+    told.unlink()
     empty.rmdir()
 
 
@@ -197,7 +208,9 @@ def add_layers(root: Path, layers: Sequence[Software], suite: str, report: Calla
     packages = sorted({package for software in layers for package in software.packages})
     if packages:
         report(f"installing {', '.join(packages)}")
-        install_packages(root, packages, suite)
+        answers = [answer for software in layers for answer in software.answers]
+        locales = [locale for software in layers for locale in software.locales]
+        install_packages(root, packages, suite, answers, locales)
     for software in layers:
         run_build(root, software)
 

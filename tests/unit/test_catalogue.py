@@ -23,6 +23,7 @@ WWW = "machines/www/machine.toml"
 WIKI = "services/wiki.toml"
 CHAT, TALK = "services/chat.toml", "machines/chat/machine.toml"
 APACHE = "software/apache/software.toml"
+SYMPA = "software/sympa/software.toml"
 WIKI = "services/wiki.toml"
 SERVER, DEDICATED = "services/server.toml", "machines/server/machine.toml"
 
@@ -253,6 +254,11 @@ SPOILT = [
     pytest.param(
         WWW, '["/srv/placo/site"]', '["/srv/placo/../etc"]', WWW, "backup.paths", id="backup by dots"
     ),
+    pytest.param(SYMPA, "hostname string lists", "hostname text lists", SYMPA, "answers", id="no answer"),
+    pytest.param(
+        SYMPA, "string lists.invalid", "string lists\\nx", SYMPA, "answers", id="two answers in one"
+    ),
+    pytest.param(SYMPA, '"fr"]', '"fr_FR"]', SYMPA, "locales", id="no language"),
     pytest.param(APACHE, '"apache2",', '"Apache 2",', APACHE, "packages", id="no package name"),
     pytest.param(APACHE, "members.conf.j2", "member.conf.j2", APACHE, "files[2].source", id="no such file"),
     pytest.param(APACHE, "members.conf.j2", "../../x", APACHE, "files[2].source", id="file outside"),
@@ -410,6 +416,18 @@ def test_who_names_no_stock_image_is_told_how_to_import_one(folder: Path) -> Non
     assert "debian12.qcow2" in problem.message
     assert "python -m placo.drivers.images import" in problem.remedy
     assert "stock-debian12-" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('locales = ["fr"]', 'locales = ["fr", "de"]'), ("string lists.invalid", "string other.invalid")],
+)
+def test_an_image_changes_with_what_its_packages_are_told(folder: Path, old: str, new: str) -> None:
+    before = load_catalogue(folder)
+    edit(folder, SYMPA, old, new)
+    after = load_catalogue(folder)
+    assert after.image_name("lists") != before.image_name("lists")
+    assert after.image_name("www") == before.image_name("www")
 
 
 def test_an_image_changes_with_the_files_of_the_guest(folder: Path, tmp_path: Path) -> None:

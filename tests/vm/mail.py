@@ -115,10 +115,11 @@ def arrives(lab: Lab, name: str, account: Account, subject: str, timeout_s: floa
 class _FromOutside(smtplib.SMTP):
     """The gateway's port 25, from the portal's machine: an address that is no platform's machine."""
 
-    def __init__(self, lab: Lab, client: str) -> None:
+    def __init__(self, lab: Lab, client: str, server: str = PORTAL_ADDRESS, tls: bool = False) -> None:
         self._namespace = namespace_file(Layout.at(lab.root).namespace)
         self._client = client
-        super().__init__(PORTAL_ADDRESS, 25, timeout=PATIENCE_S)
+        self._tls = tls
+        super().__init__(server, 25, timeout=PATIENCE_S)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         made: list[socket.socket | BaseException] = []
@@ -138,7 +139,7 @@ class _FromOutside(smtplib.SMTP):
         thread.join()
         if isinstance(made[0], BaseException):
             raise made[0]
-        return made[0]
+        return ssl._create_unverified_context().wrap_socket(made[0]) if self._tls else made[0]
 
 
 @contextlib.contextmanager
@@ -147,6 +148,13 @@ def from_outside(lab: Lab, client: str = PORTAL_ADDRESS) -> Iterator[smtplib.SMT
     with _FromOutside(lab, client) as smtp:
         smtp.starttls(context=ssl._create_unverified_context())
         smtp.ehlo()
+        yield smtp
+
+
+@contextlib.contextmanager
+def as_the_gateway(lab: Lab, machine: str) -> Iterator[smtplib.SMTP]:
+    """What a platform's machine at that address says to the site's gateway."""
+    with _FromOutside(lab, PORTAL_ADDRESS, machine, tls=True) as smtp:
         yield smtp
 
 
