@@ -218,11 +218,11 @@ def test_a_door_that_says_nothing_for_a_moment_is_asked_again(
     outsider = stand_ins.uid_of(alpha.pk, stand_ins.Role.OUTSIDER)
     answer, once = world.doorman.try_door, {host(alpha, "svn")}
 
-    def moody(door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
+    def moody(door: Door, uid: str | None, password: str, timeout_s: float, *, key: str = "") -> Outcome:
         if uid == outsider and door.host in once:
             once.remove(door.host)
             return Outcome(Answer.SILENT, "the connection is refused or cut off")
-        return answer(door, uid, password, timeout_s)
+        return answer(door, uid, password, timeout_s, key=key)
 
     monkeypatch.setattr(world.doorman, "try_door", moody)
     assert prove(alpha, emmy).state == Proof.PASSED
