@@ -39,10 +39,10 @@ def test_a_machine_is_told_what_was_chosen(world: World, optics: Project, emmy: 
         ("usual", "365d", "local", "owners"),
         ("chosen", "30d", "no", "members"),
     ):
-        prosody = told[kind]["chat"]["etc/prosody/prosody.cfg.lua"]
+        prosody = told[kind]["chat"]["root/etc/prosody/prosody.cfg.lua"]
         assert prosody.count(f'expires_after = "{kept}"') == 2
-        assert f"AllowTcpForwarding {tunnels}\n" in told[kind]["gateway"]["etc/ssh/sshd_config"]
-        assert told[kind]["git"]["etc/placo/git-makers"] == f"{makers}\n"
+        assert f"AllowTcpForwarding {tunnels}\n" in told[kind]["gateway"]["root/etc/ssh/sshd_config"]
+        assert told[kind]["git"]["root/etc/placo/git-makers"] == f"{makers}\n"
 
 
 def test_a_machine_has_mail_of_its_own_name(world: World, optics: Project, emmy: User, admin: User) -> None:
