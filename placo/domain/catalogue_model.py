@@ -189,7 +189,8 @@ class Endpoint:
 
     `protocol` is one of placo.domain.protocols.PUBLIC; of "smtp" the host is a domain of mail addresses. `access` says who may come
     in; `public_if` and `owners_if` name options (yes or no) that say otherwise where the owner chose so. `user` is
-    as whom everybody logs in by ssh; without one, people do so with their own names.
+    as whom everybody logs in by ssh; without one, people do so with their own names. `found_as` is what programs look for at this
+    address in the DNS (placo.domain.protocols.FOUND).
     """
 
     name: str
@@ -203,6 +204,7 @@ class Endpoint:
     owners_if: str
     login: Login
     user: str = ""
+    found_as: tuple[str, ...] = ()
 
     def label(self, slug: str) -> str:
         """The DNS label of this endpoint for the platform `slug`."""

@@ -392,7 +392,7 @@ class Directory(Protocol):
     # Public keys of ssh, of guests and of everybody else.
 
     def ssh_keys(self) -> Mapping[str, tuple[str, ...]]:
-        """uid -> keys, sorted, of all who have any."""
+        """uid -> keys, sorted, of all who have any, stand-ins left out."""
 
     def set_ssh_keys(self, uid: str, keys: Iterable[str]) -> None:
         """Exactly these keys, which the machines of the person's platforms may read; none removes the entry. Rejected when keys

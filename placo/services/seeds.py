@@ -79,6 +79,12 @@ def _host_key(machine: PlannedMachine) -> SshKey:
     return host_key(wiring.machine_secret(machine.uuid, HOST_KEY_PURPOSE), machine.fqdn)
 
 
+def host_key_line(machine: PlannedMachine) -> str:
+    """A machine's public SSH host key, without a comment."""
+    kind, body, *_comment = _host_key(machine).public.decode().split()
+    return f"{kind} {body}"
+
+
 def known_by(machine: PlannedMachine) -> str:
     """The fingerprint of a machine's SSH host key."""
     return fingerprint(_host_key(machine).public)

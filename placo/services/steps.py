@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from django.db.models import Min
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain.lifecycle import RunKind
 from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
 from placo.domain.stock import is_stock
@@ -281,6 +282,8 @@ def _member_settled(work: Work) -> Answer:
             work.directory.remove_owner(platform.slug, uid)
     else:
         work.directory.remove_member(platform.slug, uid)
+        if _may_come_back(work):
+            return NotYet(0.5, "another step is at the platform's people")
     with work.writing():
         now = Membership.objects.select_for_update().filter(pk=row.pk).first()
         if now is not None and now.version != row.version:
@@ -291,6 +294,17 @@ def _member_settled(work: Work) -> Answer:
             now.settled = True
             now.save(update_fields=["settled"])
     return Done()
+
+
+def _may_come_back(work: Work) -> bool:
+    """Whether a step of another run may let this person in once more: one that began, and read who belongs there, before the wish
+    to refuse them was committed. It is asked after the effect, which is then repeated; who begins later knows of the wish."""
+    run = work.step.run
+    if run.kind != RunKind.MEMBER.value:
+        return False
+    about = Q(action="directory") | Q(action="member", target=work.step.target)
+    others = Step.objects.filter(about, run__platform=run.platform_id, lease_until__gt=timezone.now())
+    return others.exclude(run=run).exists()
 
 
 def _member_refused(work: Work) -> Answer:

@@ -26,6 +26,25 @@ def test_what_was_not_asked_yet_has_its_default(
     assert seeds.archive(older, older.machine("www"))
 
 
+def test_a_machine_is_told_what_was_chosen(world: World, optics: Project, emmy: User, admin: User) -> None:
+    services = ["chat", "gateway", "git"]
+    usual = ready_platform(world, emmy, admin, services=services).plan
+    chosen = {"chat": {"kept_days": 30}, "gateway": {"tunnels": False}, "git": {"members_make": True}}
+    plans = {"usual": usual, "chosen": replace(usual, options=chosen)}
+    told = {
+        kind: {name: _files(seeds.archive(plan, plan.machine(name))) for name in services}
+        for kind, plan in plans.items()
+    }
+    for kind, kept, tunnels, makers in (
+        ("usual", "365d", "local", "owners"),
+        ("chosen", "30d", "no", "members"),
+    ):
+        prosody = told[kind]["chat"]["root/etc/prosody/prosody.cfg.lua"]
+        assert prosody.count(f'expires_after = "{kept}"') == 2
+        assert f"AllowTcpForwarding {tunnels}\n" in told[kind]["gateway"]["root/etc/ssh/sshd_config"]
+        assert told[kind]["git"]["root/etc/placo/git-makers"] == f"{makers}\n"
+
+
 def test_a_machine_has_mail_of_its_own_name(world: World, optics: Project, emmy: User, admin: User) -> None:
     """Where several machines of a platform have mail, each is told its own domain and no other one's."""
     plan = ready_platform(world, emmy, admin, services=["monitoring", "webmail"]).plan
