@@ -238,6 +238,8 @@ def _collect(host: Host, hypervisor: Hypervisor) -> None:
     rows = list(Template.objects.filter(host=host).exclude(key=""))
     stale = [row for row in rows if (row.image, row.key) not in current]
     keep = {row.name for row in rows if row not in stale}
+    # One that would be made today and is there already is taken over when it is asked for.
+    keep |= {f"{image}--{key}" for image, key in current - {(row.image, row.key) for row in rows}}
     for volume in hypervisor.remove_templates("placo-", keep):
         log.info("volume of an unused template removed", host=host.name, volume=volume)
     Template.objects.filter(pk__in=[row.pk for row in stale]).delete()
