@@ -37,7 +37,7 @@ def test_a_machine_has_mail_of_its_own_name(world: World, optics: Project, emmy:
     assert {"mail", "monitoring"} <= set(domains)
     for name, domain in domains.items():
         told = _files(seeds.archive(plan, plan.machine(name)))
-        assert f"{domain}\n" in told["etc/postfix/main.cf"], name
+        assert f"{domain}\n" in told["root/etc/postfix/main.cf"], name
         others = [other for other in domains.values() if other != domain]
         of_mail = {path: text for path, text in told.items() if _OF_MAIL.search(path)}
         for other in others:
