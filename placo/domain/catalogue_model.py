@@ -104,7 +104,7 @@ class Option:
 
     `minimum` and `maximum` bound an integer, or the length of a text; `pattern` is a regular expression that a whole
     text has to match; `choices` are the values of a choice, `titles` what they are called. The choices of a size are the
-    sizes of `machine`. A text of the type "aliases" is one of placo.domain.aliases; that
+    sizes of `machine`. One that is `changeable` may be chosen anew when the service is there: its machines are told. A text of the type "aliases" is one of placo.domain.aliases; that
     its people exist is checked where there is a directory.
     """
 
@@ -119,6 +119,12 @@ class Option:
     maximum: int | None = None
     pattern: str | None = None
     required: bool = False
+    changeable: bool = False
+
+    @property
+    def again(self) -> bool:
+        """Whether it can be chosen anew while the platform lives. A size can: that changes the machine, not what it is told."""
+        return self.changeable or self.type is OptionType.SIZE
 
     def check(self, value: object) -> OptionValue:
         """`value` if this option takes it (no conversion is made), else OptionError."""

@@ -97,6 +97,7 @@ def _parse_option(table: Table) -> Option:
         maximum=table.optional_integer("max"),
         pattern=pattern if isinstance(pattern, str) else None,
         required=table.boolean("required", False),
+        changeable=table.boolean("changeable", False),
     )
     table.close()
     _check_option(table, option, default)
@@ -128,6 +129,10 @@ def _check_option(table: Table, option: Option, default: object) -> None:
     if default is None:
         table.complain("default", "is missing.", "Say what is taken when the owner chooses nothing.")
         return
+    if option.type is OptionType.SIZE and option.changeable:
+        table.complain(
+            "changeable", "does not go with type size.", "Remove it: sizes can always be chosen anew."
+        )
     if option.type is OptionType.SIZE:
         return  # which sizes there are is said by the machine: catalogue_checks
     try:

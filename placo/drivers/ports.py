@@ -222,6 +222,11 @@ class Hypervisor(Protocol):
     def grow_file_system(self, uuid: str) -> bool:
         """Have a running domain's file system fill its data volume; False while the guest does not answer."""
 
+    def tell_settings(self, uuid: str, archive: bytes) -> bool:
+        """Hand a running domain another settings archive, and wait until its guest has taken it; False while that does not answer.
+
+        Rejected by a guest that never can: its image is older than that."""
+
     def ensure_content(self, volume: str, content: bytes) -> None:
         """A raw volume with exactly this content (a seed)."""
 

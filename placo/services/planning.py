@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from django.utils.translation import gettext as _
 
 from placo import wiring
-from placo.domain.change import Size, difference
+from placo.domain.change import Size
 from placo.domain.lifecycle import PlatformState
 from placo.domain.plan import Plan, PlannedMachine, cost_of, hash_of, make_plan
 from placo.domain.plan_items import Item, compare
@@ -270,19 +270,21 @@ def _draw_change(request: Request) -> Draft:
     asked = check_services(wanted.services)
     kept = [m for m in wanted.machines if m.name in {o.name for o in old.machines}]
     coming = [s for s in asked if s not in old.services]
-    sizes = changes.size_options(s for s in asked if s in old.services)
+    again = changes.options_again(s for s in asked if s in old.services)
     chosen = _still_options(wanted, asked)
     plan = changes.new_plan(
         platform,
         asked,
-        {s: {n: v for n, v in chosen[s].items() if s in coming or n in sizes.get(s, ())} for s in chosen},
+        {s: {n: v for n, v in chosen[s].items() if s in coming or n in again.get(s, ())} for s in chosen},
         {
             m.name: vars(Size.of(m))
             for m in kept
             if Size.of(m) != Size.of(old.machine(m.name)) and m.name in catalogue.machines
         },
     )
-    unasked = [name for name in difference(old, plan).removed if name not in difference(old, wanted).removed]
+    unasked = [
+        name for name in changes.differ(old, plan).removed if name not in changes.differ(old, wanted).removed
+    ]
     if unasked:
         message = _(
             "With the catalogue of today it would also remove %(machines)s, which nobody has confirmed."
@@ -291,7 +293,7 @@ def _draw_change(request: Request) -> Draft:
     end, today = request.expires_on, clock.today()
     if end is not None:
         end = min(end, today + timedelta(days=platform.project.max_days)) if end > today else None
-    if not difference(old, plan) and end in (None, platform.expires_on):
+    if not changes.differ(old, plan) and end in (None, platform.expires_on):
         raise Conflict(_("Nothing of what was asked for is left to do."))
     return Draft(plan, end, None)
 

@@ -16,7 +16,7 @@ from placo.domain.lifecycle import RunKind
 from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
 from placo.domain.stock import is_stock
-from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power
+from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power, Rejected
 from placo.platforms.models import Machine, Membership, Platform, Step
 from placo.services import cloning, names, probing, renewal, seeds
 from placo.services.work import Answer, Done, Guard, NotYet, Work
@@ -175,6 +175,18 @@ def _file_system_grown(work: Work) -> Answer:
     if not work.host.grow_file_system(work.machine.uuid):
         return NotYet(2.0, "the machine does not answer")
     return Done()
+
+
+def _settings_told(work: Work) -> Answer:
+    """A machine that runs is told what its platform's plan says now; its software takes it in (`configure`)."""
+    m = work.machine
+    try:
+        taken = work.host.tell_settings(m.uuid, seeds.archive(work.plan, m))
+    except Rejected:
+        if work.plan != work.step.run.platform.plan:
+            raise
+        return Done()  # on the way back: one that can never take other settings has those that it came with
+    return Done() if taken else NotYet(2.0, "the machine does not answer")
 
 
 def _end_moved(work: Work) -> Answer:
@@ -340,6 +352,7 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "exchange": (_exchanged, _nothing),
     "volume": (_volume_grown, _nothing),
     "file-system": (_file_system_grown, _nothing),
+    "settings": (_settings_told, _nothing),
     "edge": (_edge_up, _edge_gone),
     "health": (_healthy, _nothing),
     "seed-release": (_seed_released, _nothing),

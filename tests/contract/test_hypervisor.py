@@ -211,6 +211,16 @@ def test_a_guest_that_does_not_answer_has_not_grown_its_file_system(world: World
     assert not world.hypervisor.grow_file_system(spec.uuid)
 
 
+def test_a_guest_that_does_not_answer_has_not_taken_other_settings(world: World) -> None:
+    spec = world.machine()
+    assert not world.hypervisor.tell_settings(spec.uuid, b"settings")
+    world.host.deafen(spec.uuid)
+    world.hypervisor.start_domain(spec.uuid)
+    assert not world.hypervisor.tell_settings(spec.uuid, b"settings")
+    with pytest.raises(DriverError):
+        world.hypervisor.tell_settings("00000000-0000-4000-8000-000000000000", b"settings")
+
+
 def test_an_existing_data_volume_keeps_its_content(world: World) -> None:
     data = f"{world.prefix}-data.qcow2"
     world.hypervisor.ensure_volume(data, 1)

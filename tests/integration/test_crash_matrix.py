@@ -6,9 +6,11 @@ saga says: the same things in the world, the same power, the same books.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,8 +26,18 @@ from placo.domain.lifecycle import PlatformState, RunKind
 from placo.domain.saga import StepSpec, Verb
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
-from placo.drivers.ports import DriverError, Rejected
-from placo.platforms.models import Drift, JournalEntry, LedgerEntry, Platform, Project, Run, Step, User
+from placo.drivers.ports import DriverError, Power, Rejected
+from placo.platforms.models import (
+    Drift,
+    JournalEntry,
+    LedgerEntry,
+    Platform,
+    Project,
+    Request,
+    Run,
+    Step,
+    User,
+)
 from placo.services import (
     audit,
     changes,
@@ -39,6 +51,7 @@ from placo.services import (
     reconcile,
     requests,
     runs,
+    seeds,
     steps,
 )
 from placo.services.work import Answer, Done, Guard, hypervisor_of
@@ -101,6 +114,7 @@ def _change_saga(wish: dict[str, Any], *services: str, warm: bool = False, **ste
         "removed": (),
         "resized": (),
         "grown": (),
+        "told": (),
         "routes": False,
         "end": False,
     }
@@ -179,6 +193,7 @@ SAGAS = {
     ),
     "more-memory": _change_saga({"sizes": {"www": {"memory_mib": 1024, "vcpus": 2}}}, resized=["www"]),
     "more-disk": _change_saga({"sizes": {"www": {"data_volume_gib": 20}}}, grown=["www"]),
+    "other-settings": _change_saga({"options": {"webmail": {"quota_mib": 20}}}, "webmail", told=["mail"]),
     "longer": _change_saga({"expires_on": timezone.localdate() + timedelta(days=200)}, end=True),
     "repair": Saga(RunKind.REPAIR, saga.repair_steps(MENDING), _repair, ("create",)),
     "rebuild": Saga(RunKind.REBUILD, saga.rebuild_steps(NEWER), _rebuild, ("create",)),
@@ -208,6 +223,7 @@ class State:
     world: tuple[str, ...]
     powers: tuple[str, ...]
     sizes: tuple[str, ...]
+    told: tuple[str, ...]
     end: str
     members: tuple[str, ...]
     ledger: tuple[tuple[bool, int, int, int], ...]
@@ -229,11 +245,25 @@ def _state(world: World) -> State:
         world=tuple(f"{f.kind} {f.name.replace(platform.uuid.hex[:8], '*')}" for f in world.audit(SLUG)),
         powers=tuple(f"{d.name} {d.power} {d.autostart}" for d in domains),
         sizes=tuple(sizes),
+        told=tuple(_told(host, platform)),
         end=str(platform.expires_on),
         members=tuple(f"{uid} {owner}" for uid, owner in world.directory.members(SLUG).items()),
         ledger=tuple(rows),
         orphans=tuple(map(str, audit.orphans())),
     )
+
+
+def _told(host: FakeHypervisor, platform: Platform) -> Iterator[str]:
+    """How much room the settings that a mail machine had last leave for mail; those it came to life with are its first plan's."""
+    first = platform.requests.get(kind=Request.CREATE).plan
+    for machine in first.machines:
+        if machine.name != "mail" or host.faults.unreachable or host.power(machine.uuid) is Power.MISSING:
+            continue
+        archive = host.told(machine.uuid) or seeds.archive(first, machine)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as settings:
+            file = settings.extractfile("root/etc/dovecot/dovecot.conf")
+            assert file is not None
+            yield from (line for line in file.read().decode().splitlines() if "quota_rule" in line)
 
 
 def _sound_books(run: Run) -> None:
@@ -303,7 +333,7 @@ def test_undisturbed(name: str, undisturbed: dict[str, Undisturbed]) -> None:
     everything = {"domain", "volume", "network", "directory", "edge", "certificate", "addresses", "quota",
                   "membership", "machine"}  # fmt: skip
     everything |= {"names"}
-    everything |= {"mail"} if name == "mail-added" else set()
+    everything |= {"mail"} if name in ("mail-added", "other-settings") else set()
     assert {item.split()[0] for item in state.world} == (everything if state.platform != "retired" else kept)
     assert state.orphans == ()
     assert len(state.ledger) == (1 if state.platform != "retired" else 0)

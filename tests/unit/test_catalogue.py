@@ -183,6 +183,14 @@ SPOILT = [
         id="size elsewhere",
     ),
     pytest.param(
+        SERVER,
+        'default = "small"',
+        'default = "small"\nchangeable = true',
+        SERVER,
+        "options[1].changeable",
+        id="a size that says that it can change",
+    ),
+    pytest.param(
         SERVER, 'default = "small"', 'default = "huge"', SERVER, "options[1].default", id="no such size"
     ),
     pytest.param(SERVER, 'user = "root"', 'user = "Root!"', SERVER, "endpoints[1].user", id="no such user"),

@@ -13,7 +13,7 @@ from placo.domain.proofs import Case
 from placo.drivers.ports import StandIns
 from tests.contract.directories import lab_outside
 from tests.lab_world import Made, World
-from tests.vm.guest import guest, portal_namespace
+from tests.vm.guest import guest
 from tests.vm.ssh_client import Client, ended_after, known_host
 from tests.vm.test_wiring import CATALOGUE, expected, proven, said_of
 
