@@ -79,7 +79,7 @@ def _build(catalogue: Catalogue, machines: Sequence[str]) -> None:
 def _lab(options: argparse.Namespace) -> Iterator[Lab]:
     """A lab on the catalogue; gone afterwards, unless it is to be kept and was tried to the end."""
     site = Site.at(options.root)
-    choices = Choices(warm=options.warm, catalogue=str(options.folder.resolve()))
+    choices = Choices(warm=options.warm, ahead=False, catalogue=str(options.folder.resolve()))
     verbs.destroy(site, grace=0)
     try:
         verbs.up(site, choices=choices)

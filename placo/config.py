@@ -27,12 +27,17 @@ class ConfigError(Exception):
 
 @checked(frozen=True, config=_STRICT)
 class Site:
+    """The site as a whole. `templates_ahead`: hosts have templates of all kinds of machine before anybody asks for one; else of
+    those that open requests and living platforms have there.
+    """
+
     name: str
     portal_url: str
     secret_key_file: Path
     catalogue: Path
     image_cache: Path
     state_dir: Path
+    templates_ahead: bool = True
 
 
 @checked(frozen=True, config=_STRICT)

@@ -7,7 +7,7 @@ world.warm()              templates on all hosts; without them machines come up 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -134,7 +134,10 @@ class World:
 
 
 def make_world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
-    """Wire the fakes in place of the real drivers until the test ends."""
+    """Wire the fakes in place of the real drivers until the test ends. Hosts have templates of everything, whatever the lab has."""
+    site = wiring.site()
+    ahead = replace(site, site=replace(site.site, templates_ahead=True))
+    monkeypatch.setattr(wiring, "site", lambda: ahead)
     edge = FakeEdge(folder / "edge")
     directory = FakeDirectory(folder / "directory", PEOPLE, wiring.site().directory.base)
     world = World(

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _choices(options: argparse.Namespace) -> Choices:
     catalogue = options.catalogue and str(options.catalogue.resolve())
-    return Choices(kvm=options.kvm, warm=options.warm, catalogue=catalogue)
+    return Choices(kvm=options.kvm, warm=options.warm, ahead=options.ahead, catalogue=catalogue)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--kvm", action=yes_or_no, default=None, help="use KVM (kept)")
             verb.add_argument(
                 "--warm", action=yes_or_no, default=None, help="new hosts keep templates (kept; default yes)"
+            )
+            verb.add_argument(
+                "--ahead",
+                action=yes_or_no,
+                default=None,
+                help="templates of all kinds before anybody asks (kept; default yes)",
             )
             verb.add_argument("--catalogue", type=Path, help="another catalogue than the checkout's (kept)")
         if name in ("down", "destroy"):

@@ -16,7 +16,8 @@ _ATTEMPTS = 50
 
 @dataclass(frozen=True)
 class State:
-    """`portal_port` and `edge_port` are on 127.0.0.1; `kvm`: guests use hardware virtualization; `warm`: hosts keep templates.
+    """`portal_port` and `edge_port` are on 127.0.0.1; `kvm`: guests use hardware virtualization; `warm`: hosts keep templates,
+    `ahead`: of all kinds of machine, before anybody asks.
 
     `catalogue` is the folder of a catalogue; empty: that of the checkout.
     """
@@ -25,6 +26,7 @@ class State:
     edge_port: int
     kvm: bool = False
     warm: bool = True
+    ahead: bool = True
     catalogue: str = ""
 
     @property
@@ -44,6 +46,7 @@ class Choices:
 
     kvm: bool | None = None
     warm: bool | None = None
+    ahead: bool | None = None
     catalogue: str | None = None
 
 

@@ -14,7 +14,7 @@ from placo import logs, wiring
 from placo.domain.catalogue import Text
 from placo.drivers.ports import DriverError
 from placo.platforms.models import AuditEvent, Host, Template, User
-from placo.services import access, auditlog
+from placo.services import access, auditlog, templates
 from placo.services.errors import NotFound
 from placo.services.work import hypervisor_of
 
@@ -134,13 +134,10 @@ class TemplateView:
 
 
 def templates_of(hosts: Iterable[Host]) -> dict[int, list[TemplateView]]:
-    """For each host the templates of the catalogue's present images, in the catalogue's order."""
-    kinds = [
-        (wiring.images().name_for(kind.name), kind.name, kind.title)
-        for kind in wiring.catalogue().machines.values()
-    ]
+    """For each host the templates that it is to have, of the catalogue's present images and in its order; and what else it has of these."""
+    images = {kind.name: wiring.images().name_for(kind.name) for kind in wiring.catalogue().machines.values()}
     listed = list(hosts)
-    rows = Template.objects.filter(host__in=listed, image__in=[image for image, _name, _title in kinds])
+    rows = Template.objects.filter(host__in=listed, image__in=images.values())
     latest: dict[tuple[int, str], Template] = {}
     # A row without a key says that its host cannot have this template; any other is more to the point.
     for row in sorted(rows, key=lambda row: (row.key != "", row.pk)):
@@ -149,9 +146,14 @@ def templates_of(hosts: Iterable[Host]) -> dict[int, list[TemplateView]]:
     found: dict[int, list[TemplateView]] = {}
     for host in listed:
         views = found.setdefault(host.pk, [])
-        for image, name, title in kinds:
+        wanted = {kind.name for kind in templates.kinds_of(host)}
+        for kind in wiring.catalogue().machines.values():
+            image = images[kind.name]
+            row = latest.get((host.pk, image))
+            if row is None and kind.name not in wanted:
+                continue
             at, why = broken.get((host.pk, image), (None, ""))
-            views.append(TemplateView(host, image, name, title, latest.get((host.pk, image)), at, why))
+            views.append(TemplateView(host, image, kind.name, kind.title, row, at, why))
     return found
 
 

@@ -16,7 +16,7 @@ from placo.domain.catalogue import Machine as Kind
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestState
 from placo.domain.plan import PlannedMachine
 from placo.drivers.ports import DriverError, Hypervisor, Rejected, TemplateBroken, TemplateSpec, Unavailable
-from placo.platforms.models import Host, Machine, Request, Run, Template
+from placo.platforms.models import Host, Machine, Platform, Request, Run, Template
 from placo.services import auditlog
 from placo.services.work import hypervisor_of
 
@@ -114,6 +114,18 @@ def hosts_with_templates() -> list[int]:
     return list(Host.objects.filter(enabled=True, warm=True, lost_at=None).values_list("pk", flat=True))
 
 
+def kinds_of(host: Host) -> list[Kind]:
+    """The kinds of machine that a host is to have templates of."""
+    kinds = list(wiring.catalogue().machines.values())
+    if wiring.site().site.templates_ahead:
+        return kinds
+    there = Platform.objects.filter(host=host).exclude(state__in=[state.value for state in ENDED])
+    asked = Request.objects.filter(state=RequestState.SUBMITTED.value, platform__in=there)
+    used = {machine.name for request in asked for machine in request.plan.machines}
+    used |= set(Machine.objects.filter(platform__in=there).values_list("name", flat=True))
+    return [kind for kind in kinds if kind.name in used]
+
+
 def keep_templates(host_id: int) -> None:
     """Make what a host's templates lack, one after the other, and remove what nobody will use again.
 
@@ -127,7 +139,7 @@ def keep_templates(host_id: int) -> None:
             return
         hypervisor = hypervisor_of(host)
         try:
-            left = dict(wiring.catalogue().machines)
+            left = {kind.name: kind for kind in kinds_of(host)}
             while left:
                 if _busy(host):
                     return  # people wait for that; templates can wait

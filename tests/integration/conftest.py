@@ -94,12 +94,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> Any:
     """`configured(expiry={...}, mail={...}, people={...}, proofs={...})`: the site's configuration with these sections; without the one that is None."""
-    site = wiring.site()
 
     def made(**sections: dict[str, Any] | None) -> None:
         kinds = {"expiry": Expiry, "mail": Mail, "people": People, "proofs": Proofs}
         values = {name: None if v is None else kinds[name](**v) for name, v in sections.items()}
-        changed = replace(site, **values)
+        changed = replace(wiring.site(), **values)
         monkeypatch.setattr(wiring, "site", lambda: changed)
 
     return made

@@ -302,6 +302,7 @@ def test_undisturbed(name: str, undisturbed: dict[str, Undisturbed]) -> None:
     kept = {"addresses"} if name == "retire-lost" else set()  # of what may still be on the lost host
     everything = {"domain", "volume", "network", "directory", "edge", "certificate", "addresses", "quota",
                   "membership", "machine"}  # fmt: skip
+    everything |= {"names"}
     everything |= {"mail"} if name == "mail-added" else set()
     assert {item.split()[0] for item in state.world} == (everything if state.platform != "retired" else kept)
     assert state.orphans == ()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import re
+import tarfile
 from dataclasses import replace
 
+from placo.domain.protocols import SMTP
 from placo.platforms.models import Project, User
 from placo.services import seeds
 from tests.factories import ready_platform
@@ -20,3 +24,28 @@ def test_what_was_not_asked_yet_has_its_default(
     older = replace(plan, options={})
     assert seeds.context(older, older.machine("www"))["options"]["web"]["php"] is True
     assert seeds.archive(older, older.machine("www"))
+
+
+def test_a_machine_has_mail_of_its_own_name(world: World, optics: Project, emmy: User, admin: User) -> None:
+    """Where several machines of a platform have mail, each is told its own domain and no other one's."""
+    plan = ready_platform(world, emmy, admin, services=["monitoring", "webmail"]).plan
+    domains = {e.machine: e.host for e in plan.endpoints if e.protocol == SMTP}
+    assert set(domains) == {"mail", "monitoring"}
+    for name, domain in domains.items():
+        told = _files(seeds.archive(plan, plan.machine(name)))
+        assert f"{domain}\n" in told["etc/postfix/main.cf"], name
+        others = [other for other in domains.values() if other != domain]
+        of_mail = {path: text for path, text in told.items() if _OF_MAIL.search(path)}
+        for other in others:
+            # A domain may be the end of another: only whole names count.
+            wrong = re.compile(rf"(?<![\w.-]){re.escape(other)}(?![\w.-])")
+            assert [path for path, text in of_mail.items() if wrong.search(text)] == [], name
+
+
+_OF_MAIL = re.compile(r"postfix|opendkim|roundcube|dkim")
+
+
+def _files(archive: bytes) -> dict[str, str]:
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        opened = {entry.name: tar.extractfile(entry) for entry in tar}
+        return {name: content.read().decode(errors="replace") for name, content in opened.items() if content}

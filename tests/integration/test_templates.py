@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from placo import wiring
 from placo.drivers.ports import DriverError, Power
 from placo.platforms.models import AuditEvent, Host, Project, Template, User
-from placo.services import audit, engine, platforms, templates
-from tests.factories import approve, ready_platform
+from placo.services import audit, engine, hosts, platforms, templates
+from placo.services.requests import approve_request
+from tests.factories import approve, ready_platform, submit
 from tests.fakes import World
 from tests.integration.warm import (
     SLUG,
@@ -212,6 +214,29 @@ def test_while_people_wait_no_template_is_made(
     world.finish(run.pk)
     templates.keep_templates(run.platform.host_id)
     assert Template.objects.filter(state=Template.READY).count() == len(wiring.catalogue().machines)
+
+
+def test_a_site_may_have_only_the_templates_that_are_asked_for(
+    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = wiring.site()
+    sparing = replace(site, site=replace(site.site, templates_ahead=False))
+    monkeypatch.setattr(wiring, "site", lambda: sparing)
+    world.warm()
+    assert not Template.objects.exists()
+    request = submit(emmy, services=["web"])
+    world.warm()
+    made = Template.objects.get()
+    assert (made.host, made.state) == (request.platform.host, Template.READY)
+    assert made.image == wiring.images().name_for("www")
+    shown = hosts.templates_of(Host.objects.all())
+    assert {pk: [view.machine for view in views] for pk, views in shown.items()} == {
+        host.pk: ["www"] if host == made.host else [] for host in Host.objects.all()
+    }
+    world.finish(approve_request(acting_user=admin, request_id=request.pk).pk)
+    assert ways() == {"www": ("warm", "")}
+    world.warm()
+    assert Template.objects.get() == made  # of a platform that lives it stays
 
 
 def test_hosts_that_do_not_take_part_are_left_alone(world: World, optics: Project) -> None:

@@ -22,7 +22,7 @@ PATIENCE_S = 120
 
 
 def without_edge(folder: Path) -> None:
-    """The lab's edge is out of reach from here (its addresses are in the portal's namespace): a fake one in `folder`, always well."""
+    """The lab's edge and name server are out of reach from here (their addresses are in the portal's namespace): a fake edge in `folder`, always well, and no zone."""
     from placo import wiring
     from placo.drivers.fake_edge import FakeEdge
     from placo.drivers.ports import ProbeResult
@@ -35,6 +35,7 @@ def without_edge(folder: Path) -> None:
 
     wiring.edge = lambda: edge  # type: ignore[assignment]
     wiring.prober = Well  # type: ignore[assignment]
+    wiring.zone = lambda: None  # type: ignore[assignment]
 
 
 def main(database: str, run_id: int, operation: str, moment: str, edge: str) -> int:

@@ -52,7 +52,7 @@ def host(transactional_db: None, lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_
         reachable=True,
     )
     monkeypatch.setattr(runs, "_send", lambda _run_id, _after: None)
-    for name in ("edge", "prober"):
+    for name in ("edge", "prober", "zone"):
         monkeypatch.setattr(wiring, name, getattr(wiring, name))  # what comes next is undone afterwards
     without_edge(tmp_path / "edge")
     network = wiring.site().network

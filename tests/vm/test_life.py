@@ -10,6 +10,8 @@ import pytest
 
 from deploy import demo
 from deploy.client import Lab, wait_for
+from deploy.lab.layout import Lab as Layout
+from deploy.lab.programs import in_portal
 from tests.lab_world import ROOT, Made, World
 from tests.vm.guest import guest
 
@@ -18,11 +20,11 @@ Audit = Callable[[str], list[str]]
 
 @pytest.fixture
 def audit(lab: Lab) -> Audit:
-    """The world audit, run by the lab's own management command against its own database."""
+    """The world audit, run by the lab's own management command against its own database, where its name server can be reached."""
 
     def run(slug: str) -> list[str]:
         done = subprocess.run(
-            [sys.executable, "manage.py", "audit_platform", slug],
+            in_portal(Layout.at(lab.root), [sys.executable, "manage.py", "audit_platform", slug]),
             capture_output=True,
             text=True,
             cwd=ROOT,

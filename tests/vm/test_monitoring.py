@@ -12,7 +12,8 @@ import ldap.sasl
 import pytest
 
 from deploy.client import Account, Lab, wait_for
-from deploy.lab.layout import BASE, Layout
+from deploy.lab.layout import BASE
+from deploy.lab.layout import Lab as Layout
 from tests.lab_world import Made, World
 from tests.vm.guest import guest
 from tests.vm.mail import arrives

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from deploy.client import Api, Lab, svn, wait_for
+from deploy.lab.layout import Lab as Layout
+from deploy.lab.programs import in_portal
 from tests.vm.guest import guest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,11 +60,12 @@ class Place:
 
 
 def python(*arguments: str, lab: Lab | None = None, status: int = 0) -> str:
-    """One of the project's programs, with the lab's configuration; what it prints."""
-    env = {**os.environ, **({"PLACO_CONFIG": str(lab.root / "placo.toml")} if lab else {})}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    """One of the project's programs; with a lab, on its portal's machine and with its configuration. What it prints."""
+    command, env = [sys.executable, *arguments], dict(os.environ)
+    if lab:
+        command = in_portal(Layout.at(lab.root), command)
+        env["PLACO_CONFIG"] = str(lab.root / "placo.toml")
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 

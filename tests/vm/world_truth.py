@@ -16,6 +16,8 @@ from typing import Any
 import django
 
 from deploy.client import Lab, wait_for
+from deploy.lab.layout import Lab as Layout
+from deploy.lab.programs import in_portal
 from tests.lab_world import ROOT
 
 
@@ -45,7 +47,7 @@ def truth(lab: Lab, *slugs: str) -> dict[str, Any]:
 
     def look() -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.vm.world_truth", *slugs],
+            in_portal(Layout.at(lab.root), [sys.executable, "-m", "tests.vm.world_truth", *slugs]),
             capture_output=True,
             text=True,
             cwd=ROOT,
