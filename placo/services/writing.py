@@ -44,17 +44,20 @@ def write(run: Run, steps: Iterable[Step], entries: Iterable[JournalEntry]) -> N
 
 @cache
 def _statement(steps: int, entries: int) -> str:
-    """The text for so many steps and entries of the journal: always the same one, so that a connection prepares it once."""
+    """The text for so many steps and entries of the journal: always the same one, so that a connection prepares it once.
+
+    Of names of tables and columns and of parameters, nothing else.
+    """
     parts = []
     if steps:
         columns, new = ["id", *CHANGING], ", ".join(f"{column} = new.{column}" for column in CHANGING)
-        values = f"(VALUES {_rows(Step, columns, steps)}) AS new ({', '.join(columns)})"
-        parts.append(f"told AS (UPDATE {_table(Step)} AS old SET {new} FROM {values} WHERE old.id = new.id)")
+        rows = f"(VALUES {_rows(Step, columns, steps)}) AS new ({', '.join(columns)})"
+        parts.append(f"told AS (UPDATE {_table(Step)} AS old SET {new} FROM {rows} WHERE old.id = new.id)")  # noqa: S608
     if entries:
-        into = f"{_table(JournalEntry)} ({', '.join(_OF_ENTRY)})"
-        parts.append(f"noted AS (INSERT INTO {into} VALUES {_rows(JournalEntry, _OF_ENTRY, entries)})")
+        into, rows = ", ".join(_OF_ENTRY), _rows(JournalEntry, _OF_ENTRY, entries)
+        parts.append(f"noted AS (INSERT INTO {_table(JournalEntry)} ({into}) VALUES {rows})")  # noqa: S608
     run = ", ".join(f"{column} = {_given(Run, column)}" for column in _OF_RUN)
-    update = f"UPDATE {_table(Run)} SET {run} WHERE id = {_given(Run, 'id')}"  # noqa: S608 - names of tables and columns
+    update = f"UPDATE {_table(Run)} SET {run} WHERE id = {_given(Run, 'id')}"  # noqa: S608
     return f"WITH {', '.join(parts)} {update}" if parts else update
 
 
@@ -69,7 +72,8 @@ def _rows(model: type[Model], columns: Sequence[str], count: int) -> str:
 
 def _given(model: type[Model], column: str) -> str:
     """A parameter as the column's type. All are sent as text: else each mixture of types and NULLs were another statement."""
-    return f"%s::{model._meta.get_field(column).cast_db_type(connection)}"
+    field = next(field for field in model._meta.concrete_fields if field.attname == column)
+    return f"%s::{field.cast_db_type(connection)}"
 
 
 def _text(value: object) -> str | None:
