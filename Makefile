@@ -55,7 +55,7 @@ chaos: setup ## 500 requests on fake hosts while everything that runs is killed,
 bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones, reconciling, engine (35 min)
 	@status=0; \
 	run() { echo "bench: $$*"; $(PYTHON) -m "$$@" || { echo "make bench: $$* failed or a bound does not hold: is the lab idle and up? see make status" >&2; status=1; }; }; \
-	run bench.memory; run bench.reconcile; run bench.engine; run bench.makespan; run bench.progress; \
+	run bench.memory; run bench.reconcile; run bench.engine; run bench.makespan; run bench.progress; run bench.events; \
 	run bench.approval --n 3 --together 10; run bench.provision; exit $$status
 
 fmt: ## put code into shape

@@ -28,6 +28,7 @@ from placo.services.commits import after_commit
 from placo.services.outage import through_outage
 from placo.services.outcomes import Outcome
 from placo.services.work import GivenUp, GoCold, Guard, LeaseLost, NotYet
+from placo.services.writing import CHANGING
 
 log = logs.get_logger("placo.engine")
 
@@ -55,25 +56,44 @@ class Claim:
 
 
 class _Surroundings:
-    """A run with its platform, host and request, as its steps see them."""
+    """What a worker knows of a run from one step to the next."""
 
     def __init__(self, run_id: int) -> None:
         self._run_id, self._read_at = run_id, 0.0
         self._run: Run | None = None
+        self._steps: dict[int, Step] = {}
+
+    def lock(self) -> Run:
+        """The run's row, locked; its platform, host and request come along."""
+        return self._known(runs.lock_run(self._run_id, surroundings=True))
 
     def run(self) -> Run:
-        """Read when it is first needed, and again when that is long ago."""
-        now = time.monotonic()
-        if self._run is None or now - self._read_at > FRESH_S:
+        """With its platform, host and request, as its steps see them: read when first needed, and again when that is long ago."""
+        if self._run is None or time.monotonic() - self._read_at > FRESH_S:
             joined = Run.objects.select_related("platform__host", "request")
-            self._run, self._read_at = through_outage(partial(joined.get, pk=self._run_id)), now
+            return self._known(through_outage(partial(joined.get, pk=self._run_id)))
         return self._run
+
+    def _known(self, run: Run) -> Run:
+        self._run, self._read_at = run, time.monotonic()
+        if run.request is not None:
+            run.request.platform = run.platform  # so that nobody asks for it once more
+        return run
+
+    def steps(self, run: Run) -> list[Step]:
+        """All steps of the locked run as they stand now, in the order of the plan. What never changes of them is read once."""
+        if not self._steps:
+            self._steps = {step.pk: step for step in run.steps.all()}
+        else:
+            for pk, *values in run.steps.order_by().values_list("pk", *CHANGING):
+                vars(self._steps[pk]).update(zip(CHANGING, values, strict=True))
+        return list(self._steps.values())
 
 
 def advance(run_id: int) -> int:
     """Do what is due of a run until nothing is; the number of steps tried."""
     tried, surroundings = 0, _Surroundings(run_id)
-    claim = _claim(run_id)
+    claim = _claim(run_id, surroundings)
     while claim is not None:
         tried += 1
         claim = _perform(claim, surroundings, go_on=True)
@@ -90,12 +110,13 @@ def due_runs(limit: int = 500) -> list[int]:
 
 
 @transaction.atomic
-def _claim(run_id: int) -> Claim | None:
+def _claim(run_id: int, surroundings: _Surroundings | None = None) -> Claim | None:
     """The first step that is due, for a worker that was rung for. It rings for the next one, if there is more to do."""
-    run = runs.lock_run(run_id)
+    surroundings = surroundings or _Surroundings(run_id)
+    run = surroundings.lock()
     if RunState(run.state) not in ACTIVE_RUNS:
         return None
-    due = runs.due_steps(run, list(run.steps.all()))
+    due = runs.due_steps(run, surroundings.steps(run))
     ready = _ready(due)
     if not ready:
         due_at = runs.next_due(due)  # a lease that was renewed meanwhile
@@ -141,7 +162,8 @@ def _take(run: Run, step: Step) -> tuple[Claim, JournalEntry]:
 
 def _perform(claim: Claim, surroundings: _Surroundings | None = None, *, go_on: bool = False) -> Claim | None:
     """Do a claim and write what came of it; with `go_on` also claim what is due next."""
-    run, step = (surroundings or _Surroundings(claim.run_id)).run(), claim.step
+    surroundings = surroundings or _Surroundings(claim.run_id)
+    run, step = surroundings.run(), claim.step
     step.run = run
     with logs.about(
         run=run.pk,
@@ -154,7 +176,7 @@ def _perform(claim: Claim, surroundings: _Surroundings | None = None, *, go_on: 
         began = time.monotonic()
         outcome = _attempt(claim, step)
         metrics.effect_seconds.labels(step.action, claim.verb.value).observe(time.monotonic() - began)
-        attempt = _Written(claim)
+        attempt = _Written(claim, surroundings)
         return through_outage(partial(_write, claim, outcome, attempt, go_on=go_on))
 
 
@@ -225,6 +247,7 @@ class _Written:
     """What the transaction that ended a claim has written: the result, and this worker's next claim. It may have been in vain."""
 
     claim: Claim
+    surroundings: _Surroundings
     result: JournalEntry | None = None
     following: Claim | None = None
 
@@ -233,7 +256,8 @@ class _Written:
         if self.result is None:
             return False
         same = {"fence": self.claim.fence, "event": self.result.event, "at": self.result.at}
-        return JournalEntry.objects.filter(step=self.claim.step_id, **same).exists()
+        of_step = JournalEntry.objects.filter(run=self.claim.run_id, step=self.claim.step_id)
+        return of_step.filter(**same).exists()
 
 
 def _write(claim: Claim, outcome: Outcome, written: _Written, *, go_on: bool) -> Claim | None:
@@ -244,7 +268,7 @@ def _write(claim: Claim, outcome: Outcome, written: _Written, *, go_on: bool) ->
     """
     with transaction.atomic():
         run = runs.lock_run(claim.run_id)
-        rows = list(run.steps.all())
+        rows = written.surroundings.steps(run)
         step = next(s for s in rows if s.pk == claim.step_id)
         if step.fence == claim.fence:
             _result(run, step, rows, outcome, written, go_on=go_on)
@@ -253,7 +277,7 @@ def _write(claim: Claim, outcome: Outcome, written: _Written, *, go_on: bool) ->
             runs.ring(run.pk)  # what was to be told after that commit may not have been
             return written.following
         _late(run, step, rows, claim)
-    return _claim(claim.run_id) if go_on else None
+    return _claim(claim.run_id, written.surroundings) if go_on else None
 
 
 def _result(

@@ -20,7 +20,7 @@ from placo import logs, wiring
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState
 from placo.domain.quota import RESOURCES
 from placo.platforms.models import Drift, Host, LedgerEntry, Project, Run, Step, Template
-from placo.services import books, heartbeat, proofs, quota, waiting
+from placo.services import agreement, books, heartbeat, proofs, quota, waiting
 
 log = logs.get_logger("placo.metrics")
 
@@ -79,14 +79,19 @@ class _Books:
     def __init__(self) -> None:
         self.at: float | None = None
         self.counted: Counter[str] = Counter()
+        self.parts: Counter[agreement.Part] = Counter()
 
     def __call__(self) -> Iterator[GaugeMetricFamily]:
         if self.at is None or time.monotonic() - self.at > BOOKS_AGE_S:
-            self.counted = Counter(wrong.code for wrong in books.check())
+            wrong = books.check()
+            self.counted, self.parts = Counter(one.code for one in wrong), agreement.counted(wrong)
             self.at = time.monotonic()
         rows = [((code,), self.counted[code]) for code in books.CODES]
         text = "What ledger, journal and plans say in two ways, by code; checked at most once a minute."
         yield _family("placo_ledger_discrepancies", text, ("code",), rows)
+        rows = [((part.value,), self.parts[part]) for part in agreement.Part]
+        text = "Where ledger, journal, plans and world do not say the same, by part: nought all over when the promise holds."
+        yield _family("placo_invariant_discrepancies", text, ("part",), rows)
 
 
 def _quotas() -> Iterator[GaugeMetricFamily]:

@@ -1,4 +1,6 @@
-"""The beat of the sweep: proof that beat rings, Redis carries and a worker answers. Kept in Redis, for the next one replaces it.
+"""The beat of the sweep: proof that beat rings, Redis carries and a worker answers; and that of the listener.
+
+Kept in Redis, for the next one replaces it.
 
 A key that was flushed is there again after the next sweep; losing it costs nothing.
 """
@@ -13,7 +15,7 @@ from placo import logs, wiring
 
 log = logs.get_logger("placo.heartbeat")
 
-KEY = "placo:sweep:last"
+KEY, LISTENER = "placo:sweep:last", "placo:watch:last"
 TRIAL = "placo:doctor:trial"
 PATIENCE_S = 2.0
 
@@ -25,19 +27,19 @@ def client() -> redis.Redis:
     )
 
 
-def beat() -> None:
-    """A sweep has been made. That this cannot be said is no reason to sweep less."""
+def beat(key: str = KEY) -> None:
+    """A sweep has been made (or the listener has looked). That this cannot be said is no reason to do less."""
     try:
         with client() as connection:
-            connection.set(KEY, datetime.now(UTC).timestamp(), ex=timedelta(days=7))
+            connection.set(key, datetime.now(UTC).timestamp(), ex=timedelta(days=7))
     except redis.RedisError as error:
-        log.warning("the heartbeat of the sweep cannot be kept", why=str(error))
+        log.warning("a heartbeat cannot be kept", key=key, why=str(error))
 
 
-def last() -> datetime | None:
-    """When the last sweep was made; None when that is not known. RedisError when Redis does not answer."""
+def last(key: str = KEY) -> datetime | None:
+    """When the last sweep was made, or the listener last looked; None when that is not known. RedisError when Redis does not answer."""
     with client() as connection:
-        found = connection.get(KEY)
+        found = connection.get(key)
     return datetime.fromtimestamp(float(found), UTC) if isinstance(found, bytes) else None
 
 

@@ -7,10 +7,11 @@ becomes one row; its other rows stay as they were. Nothing is ever changed in th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import F, Q, TextField
@@ -81,21 +82,43 @@ def reconcile_site() -> None:
                 waiting.answers(place)
 
 
+def places() -> list[tuple[str, Callable[[], list[Found]]]]:
+    """Every place, with what compares it: everything that differs, looked up when it is called and written nowhere.
+
+    Unavailable is raised by a place that does not answer; of a lost host nothing is expected then, and nothing differs.
+    """
+    found: list[tuple[str, Callable[[], list[Found]]]] = [
+        (host.name, partial(_look_at_host, host)) for host in Host.objects.all()
+    ]
+    for place, look in ((DIRECTORY_PLACE, _directory_drift), (EDGE_PLACE, _edge_drift)):
+        found.append((place, partial(_look_at_site, look)))
+    return found
+
+
 def too_much() -> list[tuple[str, Found]]:
     """What is in the world for no living platform, looked up now and written nowhere, with its place."""
-    found: list[tuple[str, Found]] = []
-    for host in Host.objects.all():
-        began = timezone.now()
-        try:
-            inventory = hypervisor_of(host).inventory()
-        except Unavailable:
-            if host.lost:
-                continue  # nothing is known of it, and nothing is expected
-            raise
-        found += [(host.name, drift) for drift in _host_drift(host, inventory, _world(began, host))]
-    for place, look in ((DIRECTORY_PLACE, _directory_drift), (EDGE_PLACE, _edge_drift)):
-        found += [(place, drift) for drift in look(timezone.now())[0]]
+    found = [(place, drift) for place, compare in places() for drift in compare()]
     return [(place, drift) for place, drift in found if drift.kind is DriftKind.EXTRA]
+
+
+def in_flux() -> frozenset[int]:
+    """Platforms that a run is at: their world is not compared."""
+    return _world(timezone.now()).flux
+
+
+def _look_at_host(host: Host) -> list[Found]:
+    began = timezone.now()
+    try:
+        inventory = hypervisor_of(host).inventory()
+    except Unavailable:
+        if host.lost:
+            return []
+        raise
+    return _host_drift(host, inventory, _world(began, host))
+
+
+def _look_at_site(look: Callable[[datetime], tuple[list[Found], frozenset[int]]]) -> list[Found]:
+    return look(timezone.now())[0]
 
 
 # --- what the database says ---

@@ -17,7 +17,7 @@ from placo.domain.lifecycle import TRANSITIONS, PlatformState, RequestState, Run
 from placo.domain.plan import Plan
 from placo.domain.saga import StepSpec, Verb
 from placo.platforms.models import Host, JournalEntry, Machine, Membership, Platform, Request, Run, Step, User
-from placo.services import access, asking, auditlog, quota
+from placo.services import access, asking, auditlog, quota, writing
 from placo.services.commits import after_commit
 from placo.services.errors import Conflict
 
@@ -117,9 +117,15 @@ def _require_host(platform: Platform, kind: RunKind, subject: str) -> None:
         )
 
 
-def lock_run(run_id: int) -> Run:
-    """The run's row, locked until the transaction ends: every change of a run or its steps happens under it."""
-    return Run.objects.select_for_update().get(pk=run_id)
+def lock_run(run_id: int, *, surroundings: bool = False) -> Run:
+    """The run's row, locked until the transaction ends: every change of a run or its steps happens under it.
+
+    With `surroundings` its platform, host and request come along, without being locked: what its steps need to know.
+    """
+    locked = Run.objects.select_for_update(of=("self",))
+    if surroundings:
+        locked = locked.select_related("platform__host", "request")
+    return locked.get(pk=run_id)
 
 
 def states_of(steps: Iterable[Step]) -> dict[str, StepState]:
@@ -166,21 +172,10 @@ def stand(run: Run, steps: list[Step]) -> list[JournalEntry]:
 def keep(
     run: Run, due: Iterable[Step], *, changed: Iterable[Step] = (), entries: Iterable[JournalEntry] = ()
 ) -> None:
-    """Write a run whose turn have the steps `due`, the steps that were changed, and what the journal says: a query each."""
-    for step in changed:
-        step.save(update_fields=_CHANGING)
-    JournalEntry.objects.bulk_create(entries)
+    """Write a run whose turn have the steps `due`, the steps that were changed, and what the journal says."""
     run.version += 1
     run.due_at = next_due(due)
-    run.save(update_fields=["state", "ended_at", "version", "fence", "due_at"])
-
-
-_OUTAGE = ["waits_for", "away_since", "unheard"]
-_CHANGING = [
-    "state", "attempts", "failures", "error", "message", "not_before", "fence", "lease_until", "started_at",
-    "finished_at", *_OUTAGE,
-]  # fmt: skip
-"""What the engine changes of a step; the rest is its specification."""
+    writing.write(run, changed, entries)
 
 
 def conclude(run: Run) -> None:
@@ -192,7 +187,8 @@ def conclude(run: Run) -> None:
 def _end(run: Run, outcome: RunState) -> None:
     """What the end of a run means for its platform."""
     kind = RunKind(run.kind)
-    platform = Platform.objects.select_for_update().get(pk=run.platform_id)
+    # The plan is long, and most kinds of runs neither read nor change it.
+    platform = Platform.objects.select_for_update().defer("plan_data").get(pk=run.platform_id)
     if kind is RunKind.MEMBER:
         _end_of_membership(run, platform, outcome)
         return
@@ -221,7 +217,8 @@ def _end(run: Run, outcome: RunState) -> None:
         waiting = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
         waiting.update(state=RunState.UNDONE.value, ended_at=timezone.now())  # nothing is left to decide
         platform.machines.update(state="gone", answer="")
-    platform.save(update_fields=["state", "ready_at", "subnet_index", "left_on", "plan_data"])
+    changed = {"state", "ready_at", "subnet_index", "left_on", "plan_data"} - platform.get_deferred_fields()
+    platform.save(update_fields=changed)
 
 
 def _end_of_request(request: Request, platform: Platform, outcome: RunState) -> None:
@@ -287,9 +284,11 @@ def begin_unwinding(run: Run, steps: list[Step], why: str) -> None:
         step.fence = None
         step.started_at = None if state is StepState.UNDOING else step.started_at
         step.forget_outage()
-    Step.objects.bulk_update(steps, ["state", "not_before", "failures", "fence", "started_at", *_OUTAGE])
+    Step.objects.bulk_update(
+        steps, ["state", "not_before", "failures", "fence", "started_at", *writing.OUTAGE]
+    )
     run.state = RunState.UNWINDING.value
-    JournalEntry.objects.create(run=run, event="unwinding", message=why)
+    JournalEntry.objects.create(run=run, event="unwinding", message=writing.plain(why))
 
 
 UNWINDABLE = frozenset({RunKind.CREATE, RunKind.CHANGE, RunKind.MEMBER, RunKind.REBUILD})
@@ -346,7 +345,7 @@ def _again(steps: list[Step], state: StepState) -> None:
             step.state, step.failures, step.not_before, step.started_at = state.value, 0, None, None
             step.lease_until = step.fence = None
             step.forget_outage()
-    fields = ["state", "failures", "not_before", "started_at", "lease_until", "fence", *_OUTAGE]
+    fields = ["state", "failures", "not_before", "started_at", "lease_until", "fence", *writing.OUTAGE]
     Step.objects.bulk_update(steps, fields)
 
 

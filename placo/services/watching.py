@@ -16,7 +16,7 @@ from django.db import Error, close_old_connections
 from placo.domain import saga
 from placo.drivers.ports import DomainEvent, DriverError, Hypervisor
 from placo.platforms.models import Host
-from placo.services import asking, observed
+from placo.services import asking, heartbeat, observed
 from placo.services.work import hypervisor_of
 
 log = logging.getLogger("placo.watch")
@@ -25,6 +25,8 @@ SOON_S, PAUSE_S = 1.0, 10.0
 """How long after an event its host is compared, so that what comes together is one; and how often at most."""
 CHECK_S, HOSTS_S = 0.5, 30.0
 """How often it is asked whether a watch is alive, and whether there are other hosts."""
+BEAT_S = 5.0
+"""How often it is said that the listener listens."""
 
 
 class Watcher:
@@ -36,11 +38,15 @@ class Watcher:
         self._due: dict[str, float] = {}
         self._asked: dict[str, float] = {}
         self._hosts_at = 0.0
+        self._turned_at = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`. A database that is away is waited for; no event is acted on meanwhile, the comparison finds it all."""
+        # By a thread of its own: Redis may hang, and events are not to wait for that.
+        threading.Thread(target=self._beat, args=(stop,), name="watch-beat", daemon=True).start()
         try:
             while not stop.is_set():
+                self._turned_at = time.monotonic()
                 try:
                     self.look_after_hosts()
                     self.handle(0.2)
@@ -52,6 +58,13 @@ class Watcher:
         finally:
             for over in self._keepers.values():
                 over.set()
+
+    def _beat(self, stop: threading.Event) -> None:
+        """Say that the listener is there, for as long as it goes round."""
+        while not stop.is_set():
+            if time.monotonic() - self._turned_at < 2 * BEAT_S:
+                heartbeat.beat(heartbeat.LISTENER)
+            stop.wait(BEAT_S)
 
     def look_after_hosts(self) -> None:
         """A keeper for each host that there is, now and then."""

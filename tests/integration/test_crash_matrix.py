@@ -31,11 +31,13 @@ from placo.platforms.models import (
     Drift,
     JournalEntry,
     LedgerEntry,
+    Machine,
     Platform,
     Project,
     Request,
     Run,
     Step,
+    Template,
     User,
 )
 from placo.services import (
@@ -541,7 +543,13 @@ def test_undoing_everything_twice(
     if run.state == "stuck":
         runs.undo_run(acting_user=emmy, run_id=run.pk)
     elif SAGAS[name].warm and run.state == "done":
-        # A warm machine that cannot be resumed is no refusal of the run: it went on cold. Called off it can be no more.
+        # A warm machine that cannot be resumed is no refusal of the run: it went on cold, and is as whole as undisturbed.
+        assert disturbed.disturbed
+        _sound_books(run)
+        assert _state(world) == undisturbed[name].after
+        fallen = Machine.objects.filter(platform__slug=SLUG, way_reason=Template.FELL_BACK)
+        assert set(fallen.values_list("way", flat=True)) == {Machine.COLD}
+        assert run.journal.filter(event="cold").exists()
         return
     once = steps.perform
 

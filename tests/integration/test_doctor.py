@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socketserver
 import subprocess
 import sys
 import threading
@@ -21,15 +22,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone, translation
 
 import tasks
 from deploy.rehearsal.servers import PrivateRedis
 from placo import config
 from placo.drivers.ports import DirectoryStatus, DriverError, Rejected, Unavailable
-from placo.platforms.models import Host, LedgerEntry, Project, Run, Template, User
-from placo.services import doctor, engine, heartbeat
+from placo.platforms.models import Host, LedgerEntry, Platform, Project, Run, Template, User
+from placo.services import doctor, engine, heartbeat, reconcile
 from placo.services.doctor import Level, Report, programs
 from placo.services.errors import Forbidden
 from tests.command import Command
@@ -51,12 +52,15 @@ def site(
     admin: User,
     redis_server: PrivateRedis,
     monkeypatch: pytest.MonkeyPatch,
+    configured: Callable[..., None],
 ) -> Iterator[World]:
-    """A site where everything is well, with one platform."""
+    """A site where everything is well, with one platform; its mails are left alone."""
+    configured(mail=None)
     monkeypatch.setattr(heartbeat, "client", redis_server.client)
     monkeypatch.setattr(programs, "ping", lambda: [{"celery@one": {"ok": "pong"}}])
     ready_platform(world, emmy, admin)
     tasks.sweep()
+    heartbeat.beat(heartbeat.LISTENER)
     yield world
     redis_server.client().flushall()
 
@@ -73,7 +77,7 @@ def test_all_is_well(site: World) -> None:
     assert report.status == 0
     assert {r.component for r in report.results} == {
         "database", "redis", "workers", "beat", "directory", "edge", "mail gateway", "names", "certificates", "images",
-        "clocks", "books", "runs", "templates", "people", "proofs", "host h1", "host h2",
+        "clocks", "books", "world", "listener", "mail", "runs", "templates", "people", "proofs", "host h1", "host h2",
     }  # fmt: skip
     assert all(r.text and not r.remedy for r in report.results)
 
@@ -93,6 +97,16 @@ class Break:
     @staticmethod
     def old_sweep(seconds: float) -> Callable[[World], object]:
         return lambda world: heartbeat.client().set(heartbeat.KEY, time.time() - seconds)
+
+    @staticmethod
+    def old_beat(seconds: float) -> Callable[[World], object]:
+        return lambda world: heartbeat.client().set(heartbeat.LISTENER, time.time() - seconds)
+
+    @staticmethod
+    def machine_off(world: World) -> None:
+        alpha = Platform.objects.get(slug="alpha")
+        world.host_of(alpha).kill_domain(alpha.plan.machine("www").uuid)
+        reconcile.reconcile()
 
     @staticmethod
     def host(**changes: object) -> Callable[[World], object]:
@@ -150,7 +164,10 @@ class Break:
         (lambda w: w.images.unbuilt.add("svn"), "images", "warning", "svn"),
         (Break.old_sweep(31), "beat", "warning", "31 seconds ago"),
         (Break.old_sweep(121), "beat", "failure", "121 seconds ago"),
-        (lambda w: heartbeat.client().flushall(), "beat", "failure", "No sweep"),
+        (lambda w: heartbeat.client().delete(heartbeat.KEY), "beat", "failure", "No sweep"),
+        (lambda w: heartbeat.client().delete(heartbeat.LISTENER), "listener", "warning", "Nobody listens"),
+        (Break.old_beat(31), "listener", "warning", "31 seconds"),
+        (Break.machine_off, "world", "warning", "1 thing: h"),
         (lambda w: LedgerEntry.objects.update(vcpus=9), "books", "failure", "alpha: The quota ledger"),
         (Break.overdue(31), "runs", "warning", "(beta)"),
         (Break.overdue(121), "runs", "failure", "121 seconds"),
@@ -365,3 +382,56 @@ def test_by_the_command_of_people(
     wrong = placo("doctor", "--json")
     assert wrong.status == 2
     assert wrong.json["results"][0]["text"] == "no such folder"
+
+
+class _MailServer(socketserver.StreamRequestHandler):
+    """Says hello, or that it takes nothing; what else it is told is kept."""
+
+    def handle(self) -> None:
+        said: list[bytes] = self.server.said  # type: ignore[attr-defined]
+        self.wfile.write(self.server.greeting)  # type: ignore[attr-defined]
+        for line in self.rfile:
+            said.append(line.split()[0].upper())
+            self.wfile.write(b"221 bye\r\n" if said[-1] == b"QUIT" else b"250 ok\r\n")
+            if said[-1] == b"QUIT":
+                return
+
+
+@pytest.fixture
+def mail_server(configured: Callable[..., None]) -> Iterator[socketserver.ThreadingTCPServer]:
+    """The site's mail server."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _MailServer) as server:
+        server.said, server.greeting = [], b"220 here\r\n"  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        port = server.server_address[1]
+        configured(mail={"sender": "placo@lab.example", "host": "127.0.0.1", "port": port})
+        backend = "django.core.mail.backends.smtp.EmailBackend"
+        with override_settings(EMAIL_BACKEND=backend, EMAIL_HOST="127.0.0.1", EMAIL_PORT=port):
+            yield server
+        server.shutdown()
+        thread.join(10)
+
+
+def test_the_mail_server_is_spoken_to_and_gets_no_mail(site: World, mail_server: Any) -> None:
+    assert of(doctor.examine(), "mail") == (
+        Level.OK,
+        f"The mail server 127.0.0.1:{mail_server.server_address[1]} answers.",
+    )
+    assert mail_server.said == [b"QUIT"]
+    mail_server.greeting = b"554 not today\r\n"
+    level, words = of(doctor.examine(), "mail")
+    assert (level, "not today" in words) == (Level.FAILURE, True)
+
+
+def test_a_mail_server_that_is_not_there(site: World, mail_server: Any) -> None:
+    mail_server.shutdown()
+    mail_server.server_close()
+    assert of(doctor.examine(), "mail")[0] is Level.FAILURE
+
+
+def test_a_folder_for_mails_that_is_not_there(site: World, configured: Callable[..., None]) -> None:
+    configured(mail={"sender": "placo@lab.example", "folder": Path("/nonexistent/mails")})
+    assert of(doctor.examine(), "mail")[0] is Level.FAILURE
+    configured(mail=None)
+    assert "notices are read in the portal only" in of(doctor.examine(), "mail")[1]

@@ -284,3 +284,14 @@ def test_two_platforms_share_the_hosts_evenly(world: World, optics: Project, emm
     assert first.plan.network.subnet != second.plan.network.subnet
     assert Host.objects.count() == 2
     assert Membership.objects.filter(owner=True).count() == 2
+
+
+def test_whatever_a_driver_says_can_be_written_down(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    """PostgreSQL's text takes neither a nought nor half a character, and guests and servers may say both."""
+    world.directory.faults.fail_next("ensure_platform", Rejected("no\0body \udcff knows"))
+    run = world.finish(approve(emmy, admin).pk)
+
+    assert run.state == "undone"
+    assert run.journal.filter(event="rejected", message="no?body ? knows").exists()

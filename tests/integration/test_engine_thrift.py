@@ -17,8 +17,8 @@ from tests.factories import approve, ready_platform
 from tests.fakes import World
 
 LINE = 12
-A_STEP = 7
-"""Queries: whether the lease holds; the run, its steps; the step done, the next one taken, the journal, the run."""
+A_STEP = 5
+"""Queries: whether the lease holds; the run, its steps; all that is written; the commit is none."""
 A_RUN = 12
 """Once: the first claim, what the steps need to know of the platform, what the end means for it."""
 

@@ -198,7 +198,9 @@ class Life(RuleBasedStateMachine):
             return
         for platform in Platform.objects.all():
             state = PlatformState(platform.state)
-            active = list(platform.runs.filter(ended_at=None).exclude(kind=RunKind.MEMBER.value))
+            # Neither of these moves the platform into another state.
+            beside = [RunKind.MEMBER.value, RunKind.REPAIR.value]
+            active = list(platform.runs.filter(ended_at=None).exclude(kind__in=beside))
             if state in DURING:
                 (run,) = active
                 assert TRANSITIONS[RunKind(run.kind)].during is state

@@ -25,6 +25,7 @@ from placo import config
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Host, LedgerEntry, Project, Run, User
 from placo.services import gauges, heartbeat, platforms
+from placo.services.agreement import Part
 from tests.factories import approve, ready_platform, submit
 from tests.fakes import World
 
@@ -161,8 +162,14 @@ def test_the_lag_of_the_sweep(
 def test_the_books(scrape: Callable[[], Samples], optics: Project, emmy: User) -> None:
     submit(emmy)
     assert value(scrape(), "placo_ledger_discrepancies", code="ledger") == 0
+    found = scrape()
+    assert [value(found, "placo_invariant_discrepancies", part=part.value) for part in Part] == [0] * len(
+        Part
+    )
     LedgerEntry.objects.update(vcpus=9)
-    assert value(scrape(), "placo_ledger_discrepancies", code="ledger") == 1
+    found = scrape()
+    assert value(found, "placo_ledger_discrepancies", code="ledger") == 1
+    assert value(found, "placo_invariant_discrepancies", part="ledger") == 1
 
 
 def test_the_books_are_not_checked_at_every_scrape(

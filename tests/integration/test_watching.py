@@ -11,7 +11,7 @@ from django.db import connections
 from deploy.client import wait_for
 from placo.drivers.ports import DomainEvent, Power
 from placo.platforms.models import Machine, Platform, Project, User
-from placo.services import observed, platforms, watching
+from placo.services import heartbeat, observed, platforms, watching
 from tests.factories import ready_platform
 from tests.fakes import World
 
@@ -106,3 +106,29 @@ def test_runs_know_better_what_their_machines_do(world: World, alpha: Platform, 
 def test_a_machine_that_answers_is_not_called_starting(world: World, alpha: Platform) -> None:
     assert not observed.note(alpha.plan.machine("www").uuid, Power.RUNNING)
     assert state_of(alpha) == "answering"
+
+
+def test_it_says_that_it_listens_while_it_goes_round(
+    world: World, alpha: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[str] = []
+    monkeypatch.setattr(heartbeat, "beat", beats.append)
+    monkeypatch.setattr(watching, "BEAT_S", 0.02)
+    watcher, stop, hangs = watching.Watcher(), threading.Event(), threading.Event()
+    monkeypatch.setattr(watcher, "handle", lambda _patience: hangs.wait(10))
+    monkeypatch.setattr(watcher, "look_after_hosts", lambda: None)
+    thread = threading.Thread(target=watcher.run, args=(stop,))
+    thread.start()
+    try:
+        soon(lambda: heartbeat.LISTENER in beats, "a beat")
+
+        def silent() -> bool:
+            before = len(beats)
+            stop.wait(0.2)
+            return len(beats) == before
+
+        soon(silent, "silence of a listener that hangs")
+    finally:
+        stop.set()
+        hangs.set()
+        thread.join(10)

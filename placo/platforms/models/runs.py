@@ -85,12 +85,8 @@ class Run(models.Model):
                 name="one_run_per_membership",
             ),
         ]
-        indexes = [
-            models.Index(fields=["state"]),
-            models.Index(
-                fields=["due_at"], condition=Q(due_at__isnull=False), name="runs_with_something_due"
-            ),
-        ]
+        # None on what each step changes: PostgreSQL then leaves the row's indexes alone (a HOT update). Few runs are under way.
+        indexes = [models.Index(fields=["state"])]
 
     @property
     def new_plan(self) -> Plan | None:
@@ -107,7 +103,8 @@ class Step(models.Model):
     often that place had answered others meanwhile.
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    # Without an index of its own: that of the names serves.
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
     position = models.PositiveIntegerField()
     name = models.CharField(max_length=128)
     action = models.CharField(max_length=32)
@@ -153,10 +150,15 @@ class Step(models.Model):
 
 
 class JournalEntry(models.Model):
-    """The history of a run, written before (`intended`) and after each effect. Rows are only ever added."""
+    """The history of a run, written before (`intended`) and after each effect. Rows are only ever added, under the run's lock.
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="journal")
-    step = models.ForeignKey(Step, on_delete=models.CASCADE, null=True, related_name="journal")
+    So the run and the step are there, and the database does not look for them again at each commit.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="journal", db_constraint=False)
+    step = models.ForeignKey(
+        Step, on_delete=models.CASCADE, null=True, related_name="journal", db_constraint=False, db_index=False
+    )
     at = models.DateTimeField(auto_now_add=True)
     event = models.CharField(max_length=16)
     fence = models.PositiveBigIntegerField(null=True)

@@ -47,6 +47,7 @@ def all_looks(known: records.Records) -> list[Look]:
     """Every look but that at the database."""
     needing: list[tuple[str, Callable[[], Iterable[Result]]]] = [
         ("books", records.look_at_books),
+        ("world", records.look_at_world),
         ("runs", records.look_at_runs),
         ("templates", records.look_at_templates),
         ("people", records.look_at_people),
@@ -56,6 +57,8 @@ def all_looks(known: records.Records) -> list[Look]:
         Look("redis", programs.look_at_redis),
         Look("workers", programs.look_at_workers),
         Look("beat", programs.look_at_beat),
+        Look("listener", programs.look_at_listener),
+        Look("mail", programs.look_at_mail),
         Look("directory", world.look_at_directory),
         Look("edge", world.look_at_edge),
         Look("mail gateway", world.look_at_gateway),

@@ -1,19 +1,23 @@
-"""Looks at the portal's own programs: Redis, workers, beat."""
+"""Looks at the portal's own programs: Redis, workers, beat, the listener; and at the server that takes its mails."""
 
 from __future__ import annotations
 
+import os
+import smtplib
 from collections.abc import Iterator
 
 import redis
+from django.core.mail import get_connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from placo import wiring
 from placo.celery import app
 from placo.services import heartbeat
 from placo.services.doctor.report import DEAD, LATE, Level, Result, site_file
 
-WORKERS_PATIENCE_S = 1.5
+WORKERS_PATIENCE_S, MAIL_PATIENCE_S = 1.5, 3.0
 
 
 def look_at_redis() -> Iterator[Result]:
@@ -91,3 +95,56 @@ def look_at_beat() -> Iterator[Result]:
     }
     level = Level.FAILURE if ago > DEAD else Level.WARNING if ago > LATE else Level.OK
     yield Result("beat", level, words, "" if level is Level.OK else remedy)
+
+
+def look_at_listener() -> Iterator[Result]:
+    remedy = _(
+        "Start it (systemctl start placo-watch; in the lab make up) and read its log. Until then states of machines are a minute old."
+    )
+    try:
+        last = heartbeat.last(heartbeat.LISTENER)
+    except redis.RedisError as error:
+        yield Result(
+            "listener",
+            Level.WARNING,
+            _("Its heartbeat cannot be read: %(why)s") % {"why": error},
+            _("Mend Redis, then look again."),
+        )
+        return
+    if last is None:
+        yield Result("listener", Level.WARNING, _("Nobody listens to the hosts."), remedy)
+        return
+    ago = timezone.now() - last
+    if ago > LATE:
+        text = _("Nobody has listened to the hosts for %(seconds)d seconds.")
+        yield Result("listener", Level.WARNING, text % {"seconds": ago.total_seconds()}, remedy)
+    else:
+        yield Result("listener", Level.OK, _("Somebody listens to the hosts."))
+
+
+def look_at_mail() -> Iterator[Result]:
+    """The server is spoken to as for a mail, with account and TLS, and none is sent."""
+    mail = wiring.site().mail
+    if mail is None:
+        yield Result("mail", Level.OK, _("No mail server is named: notices are read in the portal only."))
+        return
+    where = _("Check [mail] in %(file)s. Mails wait meanwhile, and notices can be read in the portal.") % {
+        "file": site_file()
+    }
+    if mail.folder is not None:
+        if mail.folder.is_dir() and os.access(mail.folder, os.W_OK):
+            yield Result("mail", Level.OK, _("Mails are written into %(folder)s.") % {"folder": mail.folder})
+        else:
+            text = _("Mails cannot be written into %(folder)s.") % {"folder": mail.folder}
+            yield Result("mail", Level.FAILURE, text, where)
+        return
+    server = f"{mail.host}:{mail.port}"
+    try:
+        connection = get_connection(timeout=MAIL_PATIENCE_S)
+        connection.open()
+        connection.close()
+    except (OSError, smtplib.SMTPException) as error:
+        text = _("The mail server %(server)s takes no mail: %(why)s") % {"server": server, "why": error}
+        yield Result("mail", Level.FAILURE, text, where)
+    else:
+        yield Result("mail", Level.OK, _("The mail server %(server)s answers.") % {"server": server})

@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 import redis
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from placo import wiring
+from placo.domain.drift import DriftKind
 from placo.domain.lifecycle import ACTIVE_RUNS, RunState, StepState
 from placo.drivers.ports import DriverError
-from placo.platforms.models import Host, Run
+from placo.platforms.models import Drift, Host, Run
 from placo.services import books, departures, heartbeat, hosts, ownership, waiting
 from placo.services.doctor.report import DEAD, LATE, Level, Result, site_file
 
@@ -121,6 +123,24 @@ def look_at_books() -> Iterator[Result]:
         yield Result("books", Level.FAILURE, _("%(count)d more of these.") % {"count": len(wrong) - SHOWN})
     if not wrong:
         yield Result("books", Level.OK, _("Ledger, journal and plans agree."))
+
+
+def look_at_world() -> Iterator[Result]:
+    """Whether the world is as the books say, by the last comparison of each place; manage.py books looks for itself."""
+    rows = Drift.objects.filter(accepted_at=None).exclude(kind=DriftKind.UNREACHABLE.value)
+    open_ = dict(rows.order_by("where").values_list("where").annotate(count=Count("pk")))
+    if not open_:
+        yield Result("world", Level.OK, _("The world is as ledger, journal and plans say."))
+        return
+    total = sum(open_.values())
+    text = ngettext(
+        "The world differs from the plans in %(count)d thing: %(places)s.",
+        "The world differs from the plans in %(count)d things: %(places)s.",
+        total,
+    )
+    places = ", ".join(f"{place} ({count})" for place, count in open_.items())
+    remedy = _("See Operations / Drift, or placo drift: accept it or repair it there.")
+    yield Result("world", Level.WARNING, text % {"count": total, "places": places}, remedy)
 
 
 def look_at_runs() -> Iterator[Result]:
