@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from placo.services.proving import Place
 
 ADMITTED, REFUSED = "admitted", "refused"
-IN_S, OUT_S, TRY_S, PAUSE_S = 90.0, 30.0, 20.0, 0.2
+IN_S, OUT_S, TRY_S = 120.0, 30.0, 20.0
 """How long somebody may take to be let in everywhere, how long a door is tried after that, how long one try may take."""
+REST_S, PAUSE_S = 2.0, 0.2
+"""Between two tries at a door that has let them in, while others have not yet; and from then on."""
 
 
 @dataclass(frozen=True)
@@ -82,24 +84,36 @@ class Everywhere:
     """Says `in` once, when so many doors have let somebody in."""
 
     def __init__(self, doors: int) -> None:
-        self._missing, self._lock, self.event = doors, threading.Lock(), threading.Event()
+        self._missing, self._lock, self._event = doors, threading.Lock(), threading.Event()
+        self._give_up = time.monotonic() + IN_S
 
     def one_more(self) -> None:
         with self._lock:
             self._missing -= 1
             if not self._missing:
+                self._give_up = time.monotonic() + OUT_S
+                self._event.set()
                 print("in", flush=True)
-                self.event.set()
 
     @property
     def reached(self) -> bool:
-        return self.event.is_set()
+        return self._event.is_set()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has taken too long."""
+        return time.monotonic() >= self._give_up
+
+    def rest(self, was_in: bool) -> None:
+        """Between two tries. A door that lets them in is not worn out until the others do as well."""
+        if self._event.wait(REST_S if was_in else PAUSE_S):
+            time.sleep(PAUSE_S)
 
 
 def _knock(seen: Seen, once: Try, everywhere: Everywhere) -> Seen:
     """Try a door until it refuses somebody whom it has let in."""
-    last_in, said, give_up = 0.0, "", time.monotonic() + IN_S
-    while time.monotonic() < give_up:
+    last_in, said = 0.0, ""
+    while not everywhere.over:
         began = time.monotonic()
         answer, said = once()
         if answer == ADMITTED:
@@ -108,9 +122,7 @@ def _knock(seen: Seen, once: Try, everywhere: Everywhere) -> Seen:
             last_in = began
         elif answer == REFUSED and last_in and everywhere.reached:
             return Seen(seen.service, seen.endpoint, seen.protocol, last_in, time.monotonic())
-        if everywhere.event.is_set() and give_up > (latest := time.monotonic() + OUT_S):
-            give_up = latest
-        time.sleep(PAUSE_S)
+        everywhere.rest(bool(last_in))
     return Seen(seen.service, seen.endpoint, seen.protocol, last_in, said=said)
 
 
@@ -118,35 +130,45 @@ def _doors(slug: str, access: str, caller: Caller) -> list[tuple[Seen, Try]]:
     """Every door of this kind of access at which it can be seen that somebody is refused."""
     from placo import wiring
     from placo.domain import proofs as rules
-    from placo.domain.protocols import SSH
     from placo.platforms.models import Platform
     from placo.services import proving
 
     platform = Platform.objects.get(slug=slug)
     doorman = wiring.doorman()
+
+    def knocked(place: Place) -> tuple[str, str]:
+        outcome = doorman.try_door(place.door, caller.uid, caller.password, TRY_S)
+        return outcome.answer.value, outcome.said
+
+    found: list[tuple[Seen, Try]] = [
+        (Seen(place.service, place.endpoint, place.door.protocol), partial(knocked, place))
+        for place in proving.places(platform)
+        if _for(place.access) == access and rules.removes(place.door.login.by)
+    ]
+    return found + _doors_of_ssh(platform.plan, access, caller)
+
+
+def _doors_of_ssh(plan: Plan, access: str, caller: Caller) -> list[tuple[Seen, Try]]:
+    """Those with a port of their own, which the prover does not know."""
+    from placo import wiring
+    from placo.domain.protocols import SSH
+
+    edge, known = wiring.site().edge, wiring.catalogue().services
+    urls = {(e.service, e.host): e.url for e in plan.endpoints if e.protocol == SSH}
     found: list[tuple[Seen, Try]] = []
-    for place in proving.places(platform):
-        wanted = "owners" if place.access == "owners" else "members"
-        if wanted != access:
-            continue
-        seen = Seen(place.service, place.endpoint, place.door.protocol)
-        if place.door.protocol == SSH:
-            command = ssh_command(_url(platform.plan, place), str(wiring.site().edge.address), caller)
-            found.append((seen, partial(_by_ssh, command)))
-        elif rules.removes(place.door.login.by):
-
-            def once(place: Place = place) -> tuple[str, str]:
-                outcome = doorman.try_door(place.door, caller.uid, caller.password, TRY_S)
-                return outcome.answer.value, outcome.said
-
-            found.append((seen, once))
+    for name in plan.services:
+        for endpoint in known[name].endpoints:
+            url = urls.get((name, f"{endpoint.label(plan.slug)}.{edge.domain}"))
+            wanted = _for(endpoint.access_for(plan.options.get(name, {}))) == access
+            if endpoint.protocol == SSH and url and wanted:
+                command = ssh_command(url, str(edge.address), caller)
+                found.append((Seen(name, endpoint.name, SSH), partial(_by_ssh, command)))
     return found
 
 
-def _url(plan: Plan, place: Place) -> str:
-    return next(
-        e.url for e in plan.endpoints if (e.host, e.protocol) == (place.door.host, place.door.protocol)
-    )
+def _for(access: str) -> str:
+    """Who has to be let in to see that they are refused: an owner, or a member where everybody may come in too."""
+    return "owners" if access == "owners" else "members"
 
 
 def ssh_command(url: str, edge: str, caller: Caller) -> list[str]:

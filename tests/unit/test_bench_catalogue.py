@@ -81,7 +81,7 @@ class Door:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"IN_S": 0.5, "OUT_S": 0.2, "PAUSE_S": 0.001}.items():
+    for name, seconds in {"IN_S": 1.0, "OUT_S": 30.0, "REST_S": 0.001, "PAUSE_S": 0.001}.items():
         monkeypatch.setattr(knock, name, seconds)
 
 
@@ -100,7 +100,16 @@ def test_a_door_is_tried_until_it_refuses_whom_it_let_in(
     assert capsys.readouterr().out == "in\n"
 
 
-def test_a_door_that_never_refuses_is_given_up(hurried: None) -> None:
+def test_a_door_is_tried_long_enough_after_others_were_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knock, "IN_S", 0.0)
+    everywhere = knock.Everywhere(1)
+    assert everywhere.over
+    everywhere.one_more()
+    assert not everywhere.over
+
+
+def test_a_door_that_never_refuses_is_given_up(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knock, "OUT_S", 0.2)
     (seen,) = knocked(Door("admitted"))
     assert seen.last_in and not seen.refused
 
