@@ -1,7 +1,7 @@
 """Every step of every saga, disturbed in every way: afterwards the platform is complete or nothing of it is left.
 
 The list of steps is the sagas' own, so that a new step is disturbed too. What "complete" is, an undisturbed run of the same
-saga says: the same things in the world, the same power, the same books.
+saga says: the same things in the world, the same power, the same books. What is there before a saga is made once and put back for each disturbance.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,6 @@ from placo.platforms.models import (
     LedgerEntry,
     Machine,
     Platform,
-    Project,
     Request,
     Run,
     Step,
@@ -59,6 +59,7 @@ from placo.services import (
 from placo.services.work import Answer, Done, Guard, hypervisor_of
 from tests.factories import approve, make_hosts, make_project, make_user, ready_platform
 from tests.fakes import World, make_world
+from tests.integration.kept import Kept, keep, put_back
 
 SLUG = "alpha"
 IMAGES = {"www": "placo-www-000000000000"}
@@ -292,8 +293,9 @@ def _until(world: World, way: Saga, emmy: User, admin: User) -> None:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What there was before a saga, if anything, and after it."""
+    """What there was before a saga, if anything, and after it. From `beginning` on it can be done again."""
 
+    beginning: Kept
     before: State | None
     after: State
 
@@ -309,19 +311,21 @@ def undisturbed(
     found = {}
     for name, way in SAGAS.items():
         with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
-            world = make_world(patch, tmp_path_factory.mktemp(name))
+            folder = tmp_path_factory.mktemp(name)
+            world = make_world(patch, folder)
             emmy, admin = make_user("emmy"), make_user("ada", administrator=True)
             make_hosts()
             make_project("optics", emmy)
             if way.warm:
                 world.warm()
             _until(world, way, emmy, admin)
+            beginning = keep(world, folder, tmp_path_factory.mktemp(f"{name}-kept"))
             before = _state(world) if way.before else None
             run = world.finish(way.start(emmy, admin).pk)
             assert run.state == "done"
             assert {step.name for step in run.steps.all()} == {step.id for step in way.steps}, name
             _sound_books(run)
-            found[name] = Undisturbed(before, _state(world))
+            found[name] = Undisturbed(beginning, before, _state(world))
             transaction.set_rollback(True)
     return found
 
@@ -369,20 +373,18 @@ class Disturbed:
 
 @pytest.fixture
 def begin(
-    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+    world: World, undisturbed: dict[str, Undisturbed], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., tuple[Run, Disturbed]]:
     """`begin(saga, step, how)`: a run whose step will be disturbed, and the disturbance."""
 
     def begun(
         name: str, place: str, how: Callable[[Perform, Step, Verb, Guard], Answer]
     ) -> tuple[Run, Disturbed]:
-        way = SAGAS[name]
-        if way.warm:
-            world.warm()
-        _until(world, way, emmy, admin)
+        put_back(undisturbed[name].beginning, world, tmp_path)
+        emmy, admin = (User.objects.get(username=uid) for uid in ("emmy", "ada"))
         disturbed = Disturbed(steps.perform, place, how)
         monkeypatch.setattr(steps, "perform", disturbed)
-        return way.start(emmy, admin), disturbed
+        return SAGAS[name].start(emmy, admin), disturbed
 
     return begun
 
@@ -525,9 +527,6 @@ def test_undoing_everything_twice(
     name: str,
     place: str,
     world: World,
-    optics: Project,
-    emmy: User,
-    admin: User,
     begin: Begin,
     undisturbed: dict[str, Undisturbed],
     monkeypatch: pytest.MonkeyPatch,
@@ -541,7 +540,7 @@ def test_undoing_everything_twice(
     run, disturbed = begin(name, place, how)
     run = world.finish(run.pk)
     if run.state == "stuck":
-        runs.undo_run(acting_user=emmy, run_id=run.pk)
+        runs.undo_run(acting_user=User.objects.get(username="emmy"), run_id=run.pk)
     elif SAGAS[name].warm and run.state == "done":
         # A warm machine that cannot be resumed is no refusal of the run: it went on cold, and is as whole as undisturbed.
         assert disturbed.disturbed
