@@ -79,7 +79,7 @@ def at_work(lab: Lab, juno: Made) -> Iterator[Pages]:
         yield found
 
 
-def on_the_list(at_work: Pages, name: str, expected: set[str], timeout_s: float = 60) -> None:
+def on_the_list(at_work: Pages, name: str, expected: set[str], timeout_s: float = 180) -> None:
     wait_for(lambda: at_work.subscribers(name) == expected, timeout_s, f"{name} to be {expected}")
 
 
