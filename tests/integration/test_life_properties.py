@@ -44,11 +44,11 @@ from tests.factories import make_hosts, make_project, make_user, submit
 from tests.fakes import World, make_world
 
 SLUGS = st.sampled_from(["alpha", "beta"])
-SERVICES = st.sampled_from([["web"], ["web", "svn"], ["svn"]])
+SERVICES = st.sampled_from([["web"], ["web", "svn"], ["svn"], ["webmail"], ["web", "webmail"]])
 FAULTS = st.sampled_from([DriverError("no"), Rejected("never"), Unavailable("out")])
 HOST_OPERATIONS = st.sampled_from(
     ["ensure_network", "ensure_overlay", "ensure_domain", "start_domain", "shutdown_domain", "suspend_domain",
-     "remove_domain", "remove_volume", "remove_network", "inventory", "power"]
+     "tell_settings", "remove_domain", "remove_volume", "remove_network", "inventory", "power"]
 )  # fmt: skip
 DURING = {transition.during for transition in TRANSITIONS.values()}
 
@@ -121,16 +121,25 @@ class Life(RuleBasedStateMachine):
     @rule(
         slug=SLUGS,
         services=st.none() | SERVICES,
+        options=st.sampled_from([{}, {}, *({"webmail": {"quota_mib": room}} for room in (20, 30, 1000))]),
         sizes=st.sampled_from([{}, {"www": {"memory_mib": 512}}, {"svn": {"data_volume_gib": 12}}]),
         sure=st.booleans(),
     )
-    def change(self, slug: str, services: list[str] | None, sizes: dict[str, Any], sure: bool) -> None:
+    def change(
+        self,
+        slug: str,
+        services: list[str] | None,
+        options: dict[str, Any],
+        sizes: dict[str, Any],
+        sure: bool,
+    ) -> None:
         self._try(
             lambda: changes.submit_change(
                 acting_user=self.emmy,
                 slug=slug,
                 justification="more",
                 services=services,
+                options=options,
                 sizes=sizes,
                 confirm=slug if sure else "",
             )

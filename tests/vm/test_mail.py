@@ -245,6 +245,13 @@ def test_a_full_mailbox_is_said_to_the_sender(
     arrives(lab, name_of(ceres), owner, "there-is-room")
 
 
+def test_members_filters_run_no_programs(lab: Lab, ceres: Made, owner: Account) -> None:
+    machine = guest(lab, CERES, ceres.machine("mail"))
+    for extension, action in (("pipe", 'pipe "learn" ["good"];'), ("execute", 'execute "is-junk";')):
+        with pytest.raises(AssertionError, match="NO"):
+            filter_by(machine, owner, f'require "vnd.dovecot.{extension}";\n{action}')
+
+
 def test_redirections_in_a_circle_end(
     lab: Lab, ceres: Made, vesta: Made, owner: Account, member: Account
 ) -> None:
