@@ -167,7 +167,8 @@ def build_anew(machine: str) -> None:
     from placo import wiring
 
     images = wiring.images()
-    assert isinstance(images, _Images)
+    if not isinstance(images, _Images):
+        raise TypeError("this process is not on the stage")
     images.build_anew(machine)
 
 
