@@ -165,6 +165,13 @@ class Site:
                 "address": "127.0.0.1",
                 **dict.fromkeys(("tables_dir", "queue_dir"), nowhere),
             },
+            # The zone is a fake: only what is to be in it is told from here.
+            "dns": {
+                "server": "127.0.0.1",
+                "key_name": "rehearsal",
+                "key_file": nowhere,
+                "addresses": ["127.0.0.1"],
+            },
             "ca": {"certificate_file": nowhere, "key_file": nowhere},
             "network": {"pool": "10.64.0.0/12", "prefix": 28, "dns_domain": DNS_DOMAIN},
         }

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deploy.lab import site
+from deploy.lab.layout import EDGE_DOMAIN
 from deploy.rehearsal.trouble import SharedFaults, TroubleFile
 from placo.domain import saga
 from placo.drivers import ports
 from placo.drivers.fake_directory import FakeDirectory
-from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeGateway
+from placo.drivers.fake_edge import FakeCertificateAuthority, FakeEdge, FakeGateway, FakeZone
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
 
@@ -81,12 +82,15 @@ class Stage:
         edge.faults, authority.faults = SharedFaults("edge", trouble), SharedFaults("authority", trouble)
         gateway = FakeGateway(self.folder / "gateway")
         gateway.faults = SharedFaults("gateway", trouble)
-        images = FakeImages(self.folder / "images")
+        zone = FakeZone(self.folder / "names", EDGE_DOMAIN)
+        zone.faults = SharedFaults("zone", trouble)
+        images = _Images(self.folder / "images")
         prober: ports.Prober = _Prober(edge)
         doubles: dict[str, Callable[..., object]] = {
             "hypervisor": hypervisor,
             "edge": lambda: edge,
             "gateway": lambda: gateway,
+            "zone": lambda: zone,
             "authority": lambda: authority,
             "images": lambda: images,
             "prober": lambda: prober,
@@ -139,6 +143,33 @@ class StagedHypervisor(FakeHypervisor):
             yield
         time.sleep(self.delays.get(operation, 0))
         self._shared.check_after(operation)
+
+
+class _Images(FakeImages):
+    """How often an image was built anew is the length of a file: every process sees the same one."""
+
+    def name_for(self, machine: str) -> str:
+        file = self._file(machine)
+        self.versions[machine] = file.stat().st_size if file.exists() else 0
+        return super().name_for(machine)
+
+    def build_anew(self, machine: str) -> None:
+        """From now on the image of this kind of machine is another one."""
+        with self._file(machine).open("ab") as file:
+            file.write(b".")
+
+    def _file(self, machine: str) -> Path:
+        return self._directory / f"{machine}.built"
+
+
+def build_anew(machine: str) -> None:
+    """In a process that has entered the stage: this kind of machine gets another image."""
+    from placo import wiring
+
+    images = wiring.images()
+    if not isinstance(images, _Images):
+        raise TypeError("this process is not on the stage")
+    images.build_anew(machine)
 
 
 class _Prober:

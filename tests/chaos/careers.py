@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 OWNERS = {"topology": "olivier", "optics": "elodie"}
 ADMINISTRATOR = "aurore"
 GUESTS = ("maryam", "otto", "anais", "benoit", "chinedu", "dagny", "esteban", "goran", "haruka", "ines")
-WISHES = (["web"], ["svn"], ["web", "svn"])
-_ACTS = {"change": 5, "members": 5, "stop and start": 3, "suspend and resume": 2, "restart": 2}
+WISHES = (["web"], ["svn"], ["web", "svn"], ["webmail"], ["web", "webmail"], ["git"])
+_ACTS = {"change": 5, "members": 5, "stop and start": 3, "suspend and resume": 2, "restart": 2, "rebuild": 2}
 
 
 @dataclass

@@ -87,7 +87,7 @@ def record() -> None:
     def recorded(make: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments: _Recorded(make(*arguments), write)
 
-    for name in ("hypervisor", "directory", "edge"):
+    for name in ("hypervisor", "directory", "edge", "gateway", "zone"):
         setattr(wiring, name, recorded(getattr(wiring, name)))
     real = engine._attempt
 
@@ -143,3 +143,22 @@ def late_and_stalled(effects: list[Effect]) -> tuple[list[Effect], list[Effect]]
 
     late = [e for e in effects if lost_before(e, e.at if e.asked is None else e.asked)]
     return late, [e for e in effects if e not in late and lost_before(e, e.at)]
+
+
+def twice(effects: list[Effect], late: list[Effect]) -> list[Effect]:
+    """Of the late effects those that another claim of the same step had made as well: what happened twice."""
+    made: defaultdict[tuple[int, str, str], set[int]] = defaultdict(set)
+    for effect in effects:
+        made[(effect.step, effect.operation, effect.what)].add(effect.fence)
+    return [e for e in late if made[(e.step, e.operation, e.what)] - {e.fence}]
+
+
+_OF_MACHINES = ("domain", "clone", "overlay", "volume")
+
+
+def machines(effects: list[Effect]) -> int:
+    """How many machines these effects were about: a machine's steps are named after it."""
+    about = {
+        (e.run, e.name.rpartition(":")[2]) for e in effects if any(w in e.operation for w in _OF_MACHINES)
+    }
+    return len(about)

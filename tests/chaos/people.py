@@ -10,20 +10,24 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Q
 
+from deploy.rehearsal import stage
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, RequestState, RunKind, RunState
 from placo.platforms.models import Membership, Platform, Request, Run, Step, User
-from placo.services import accounts, changes, members, platforms, requests, runs
-from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound
+from placo.services import accounts, changes, members, platforms, rebuilds, requests, runs
+from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound, PlanOutdated
 from tests.chaos.careers import ADMINISTRATOR, GUESTS, OWNERS, Career
 
 AT_ONCE = 24
 """So many careers are under way at the same time."""
 LOOK_EVERY_S = 0.25
+MORE = ("web", "svn", "webmail", "git")
+"""What a platform with one service may get beside it."""
 _ACTIVE = [state.value for state in ACTIVE_RUNS]
 _HISTORY = {state.value for state in ENDED}
 
@@ -168,9 +172,7 @@ class People:
         if seen.waiting is not None:
             pk, what = seen.waiting.pk, progress.career.decision
             if what == "approve":
-                requests.approve_request(
-                    acting_user=self.admin, request_id=pk, plan_hash=seen.waiting.plan_hash
-                )
+                self._approve(seen.waiting)
             elif what == "reject":
                 requests.reject_request(acting_user=self.admin, request_id=pk, comment="no")
             else:
@@ -180,8 +182,19 @@ class People:
 
     def _decide_change(self, request: Request) -> None:
         self.accepted.add(request.pk)
-        requests.approve_request(acting_user=self.admin, request_id=request.pk, plan_hash=request.plan_hash)
+        self._approve(request)
         self.done["request: approve"] += 1
+
+    def _approve(self, request: Request) -> None:
+        """What was asked for; where an image was built anew meanwhile, the plan that is offered instead."""
+        approve = partial(requests.approve_request, acting_user=self.admin, request_id=request.pk)
+        try:
+            approve(plan_hash=request.plan_hash)
+        except PlanOutdated as outdated:
+            if outdated.plan_hash is None:
+                raise
+            approve(plan_hash=outdated.plan_hash)
+            self.done["request: another plan was approved"] += 1
 
     def _watch(self, progress: Progress, run: Run, owner: User) -> None:
         """Something is under way. Who changes their mind calls it off."""
@@ -208,6 +221,8 @@ class People:
                 self._change_members(progress, owner)
             elif act == "change":
                 self._ask_for_change(progress, owner)
+            elif act == "rebuild":
+                self._rebuild(progress, owner)
             elif act == "retire":
                 progress.begun = False  # until it is so: nobody leaves a platform behind that they want gone
                 self._retire(progress, owner, act)
@@ -240,12 +255,23 @@ class People:
             more = {"data_volume_gib": one.data_volume_gib + 1}
         wish: dict[str, Any] = {"sizes": {one.name: more}}
         if career.dice.random() < 0.5:
-            other = ["web", "svn"] if len(plan.services) == 1 else [career.dice.choice(plan.services)]
+            alone = len(plan.services) == 1
+            other = (
+                [*plan.services, career.dice.choice([s for s in MORE if s not in plan.services])]
+                if alone
+                else [career.dice.choice(plan.services)]
+            )
             wish = {"services": other}
         request = changes.submit_change(
             acting_user=owner, slug=career.slug, justification="a soak", confirm=career.slug, **wish
         )
         self.accepted.add(request.pk)
+
+    def _rebuild(self, progress: Progress, owner: User) -> None:
+        """An image of the platform was built anew: it gets it."""
+        plan = Platform.objects.get(pk=progress.platform or 0).plan
+        stage.build_anew(progress.career.dice.choice(plan.machines).name)
+        rebuilds.rebuild_platform(acting_user=owner, slug=progress.career.slug)
 
     # --- what the administrator does ---
 

@@ -29,9 +29,12 @@ def report(site: Site, people: People, disturber: Disturber, began: float, *, fe
     _list("what the journal says", dict(rows))
     did = effects.read(site.folder / effects.FILE)
     late, stalled = effects.late_and_stalled(did)
+    doubled = effects.twice(did, late)
     counted = {
         "begun": len(did),
         "begun by workers that had lost the step when they asked": len(late),
+        "of these: done twice, for whoever had the step did it as well": len(doubled),
+        "machines of which something was done twice": effects.machines(doubled),
         "begun by workers that were stopped right after they had asked": len(stalled),
     }
     _list("effects in the world", counted)

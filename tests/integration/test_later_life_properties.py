@@ -18,6 +18,7 @@ from placo.services import (
     drift,
     expiry,
     lost,
+    members,
     ownership,
     rebuilds,
     reconcile,
@@ -25,6 +26,7 @@ from placo.services import (
 )
 from placo.services import clock as portal_clock
 from placo.services.errors import ServiceError
+from tests.factories import approve
 from tests.integration.conftest import Clock
 from tests.integration.test_life_properties import SLUGS, Life
 
@@ -37,9 +39,25 @@ class LaterLife(Life):
 
     @initialize()
     def begin(self) -> None:
+        """Two platforms are there already, one of them with a member: what is to be seen here comes after that."""
         super().begin()
         self.clock = Clock()
         self._patch.setattr(portal_clock, "source", lambda: self.clock.time)
+        for slug, services in (("alpha", ["web", "svn"]), ("beta", ["web"])):
+            assert self.world.finish(approve(self.emmy, self.admin, slug=slug, services=services).pk).ended_at
+        members.add_member(acting_user=self.emmy, slug="alpha", uid="alan")
+        self._work_off()
+
+    # --- workers, who are there most of the time ---
+
+    @rule()
+    def workers_do_all_that_they_can(self) -> None:
+        self._work_off()
+
+    @rule()
+    def workers_do_all_and_the_world_is_compared(self) -> None:
+        self._work_off()
+        reconcile.reconcile()
 
     # --- time ---
 
@@ -50,7 +68,12 @@ class LaterLife(Life):
 
     @rule(slug=SLUGS, owner=st.booleans(), seen=st.booleans())
     def renew(self, slug: str, owner: bool, seen: bool) -> None:
+        """Some days before the end, or some days after it."""
         ends = Platform.objects.filter(slug=slug).order_by("pk").values_list("expires_on", flat=True).last()
+        if ends is not None and self.clock.today < ends:
+            self.clock.forward((ends - self.clock.today).days + (-5 if seen else 5))
+            expiry.attend()
+            self._work_off()
         shown = ends if seen else None
         self._try(lambda: renewal.renew_platform(acting_user=self._who(owner), slug=slug, seen=shown))
 
@@ -61,12 +84,13 @@ class LaterLife(Life):
 
     # --- images ---
 
-    @rule(kind=st.sampled_from(["www", "svn"]))
     def build(self, kind: str) -> None:
         self.world.images.versions[kind] = self.world.images.versions.get(kind, 0) + 1
 
     @rule(slug=SLUGS, machines=st.none() | st.sampled_from([["www"], ["svn"], ["nobody"]]))
     def rebuild(self, slug: str, machines: list[str] | None) -> None:
+        for kind in machines or ["www", "svn"]:
+            self.build(kind)
         self._try(lambda: rebuilds.rebuild_platform(acting_user=self.emmy, slug=slug, machines=machines))
 
     # --- the world by itself, and what is done about it ---
@@ -78,6 +102,8 @@ class LaterLife(Life):
         if there:
             host, uuid = data.draw(st.sampled_from(there))
             getattr(host, what)(uuid)
+            if data.draw(st.booleans()):
+                reconcile.reconcile()
 
     @rule()
     def compare(self) -> None:
@@ -99,16 +125,23 @@ class LaterLife(Life):
     # --- hosts ---
 
     @rule(name=HOSTS, away=st.booleans())
+    def connect(self, name: str, away: bool) -> None:
+        self.cut_off(name, away)
+
     def cut_off(self, name: str, away: bool) -> None:
         self.world.hosts[name].faults.unreachable = away
         reconcile.reconcile()
 
-    @rule(name=HOSTS)
-    def declare_lost(self, name: str) -> None:
+    @rule(name=HOSTS, away=st.booleans())
+    def declare_lost(self, name: str, away: bool) -> None:
+        if away:
+            self.cut_off(name, True)
         self._try(lambda: lost.declare_lost(acting_user=self.admin, host_name=name, confirm=name))
 
-    @rule(name=HOSTS)
-    def take_back(self, name: str) -> None:
+    @rule(name=HOSTS, back=st.booleans())
+    def take_back(self, name: str, back: bool) -> None:
+        if back:
+            self.cut_off(name, False)
         self._try(lambda: lost.take_back(acting_user=self.admin, host_name=name))
 
     def _answering(self) -> list[Any]:

@@ -1,7 +1,11 @@
-"""Volumes of a lab's hosts, looked into from outside: their files, and whether certain words stand anywhere in them."""
+"""Volumes of a lab's hosts, looked into from outside: their files, and whether certain words stand anywhere in them.
+
+A host's pool is mounted in its own mount namespace only, which the processes of its libvirtd show.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -9,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POOL = "placo"
+CHUNK = 1 << 24
 
 
 def virsh(uri: str, *command: str) -> str:
@@ -40,29 +45,70 @@ class FileSystem:
         return self._debugfs(f"cat {path}")
 
 
-@contextmanager
-def flattened(source: Path, folder: Path) -> Iterator[FileSystem]:
-    """A disk image with all that it lies over, as one raw file with holes."""
-    raw = folder / f"{source.name}.raw"
-    command = ["qemu-img", "convert", "-U", "-O", "raw", str(source), str(raw)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    try:
-        yield FileSystem(raw)
-    finally:
-        raw.unlink()
+@dataclass(frozen=True)
+class Pool:
+    """The pool of the host behind this address of a libvirtd."""
+
+    uri: str
+
+    @property
+    def _pid(self) -> int:
+        return int(
+            (Path(self.uri.partition("socket=")[2]).parent.parent / "libvirt" / "libvirtd.pid").read_text()
+        )
+
+    def path(self, volume: str) -> str:
+        """As the host sees it."""
+        return virsh(self.uri, "vol-path", volume, "--pool", POOL)
+
+    def seen(self, path: str) -> Path:
+        """The same file as everybody sees it."""
+        return Path(f"/proc/{self._pid}/root{path}")
+
+    def qemu_img(self, *command: str) -> None:
+        """Done where the host's paths are valid; what lies below the folder for temporary files is everybody's."""
+        inside = ["nsenter", f"--mount=/proc/{self._pid}/ns/mnt", "qemu-img", *command]
+        done = subprocess.run(inside, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+    @contextmanager
+    def flattened(self, path: str, folder: Path) -> Iterator[FileSystem]:
+        """A disk image with all that it lies over, as one raw file with holes, brought to where its journal says that it is."""
+        raw = folder / f"{Path(path).name}.raw"
+        self.qemu_img("convert", "-U", "-O", "raw", path, str(raw))
+        try:
+            mended = subprocess.run(
+                ["/usr/sbin/e2fsck", "-fy", str(raw)], capture_output=True, text=True, check=False
+            )
+            assert mended.returncode in (0, 1), mended.stdout
+            yield FileSystem(raw)
+        finally:
+            raw.unlink()
 
 
-def found_in(file: Path, words: Collection[bytes], folder: Path) -> set[bytes]:
-    """Those of the words that stand in a file, anywhere. They are secrets: never told in a process's arguments."""
+def found_in(file: Path, words: Collection[bytes]) -> set[bytes]:
+    """Those of the words that stand in a file, anywhere; holes are passed over."""
     assert all(words)
-    assert not any(b"\n" in word for word in words)
-    patterns = folder / "words"
-    patterns.touch(0o600)
-    patterns.write_bytes(b"\n".join(words) + b"\n")
-    try:
-        command = ["grep", "--text", "--fixed-strings", "--only-matching", f"--file={patterns}", str(file)]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=300, env={"LC_ALL": "C"})
-    finally:
-        patterns.unlink()
-    assert done.returncode in (0, 1), done.stderr
-    return set(done.stdout.splitlines())
+    overlap, found = max(map(len, words)) - 1, set[bytes]()
+    with file.open("rb") as opened:
+        for start, end in _data(opened.fileno()):
+            opened.seek(start)
+            kept, left = b"", end - start
+            while left > 0 and (read := opened.read(min(CHUNK, left))):
+                left -= len(read)
+                chunk = kept + read
+                found |= {word for word in words if word in chunk}
+                kept = chunk[-overlap:] if overlap else b""
+    return found
+
+
+def _data(file: int) -> Iterator[tuple[int, int]]:
+    """Where a file has no holes."""
+    end, size = 0, os.fstat(file).st_size
+    while end < size:
+        try:
+            start = os.lseek(file, end, os.SEEK_DATA)
+        except OSError:  # nothing but a hole is left
+            return
+        end = os.lseek(file, start, os.SEEK_HOLE)
+        yield start, end
