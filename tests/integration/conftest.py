@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -15,11 +15,12 @@ from django.utils import timezone, translation
 
 from placo import wiring
 from placo.config import Expiry, Mail, People, Proofs
-from placo.platforms.models import Project, Template, User
+from placo.platforms.models import Platform, Project, Template, User
 from placo.services import clock as portal_clock
 from tests import factories
 from tests.fakes import World, make_world
-from tests.integration.kept import EVERYWHERE
+from tests.integration import kept
+from tests.integration.kept import EVERYWHERE, Kept
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,6 +68,49 @@ def optics(world: World, emmy: User, sofia: User) -> Project:
     factories.make_hosts()
     factories.make_project("topology", sofia)
     return factories.make_project("optics", emmy)
+
+
+@pytest.fixture(scope="session")
+def kept_platforms() -> dict[str, Kept]:
+    """What `ready` has made so far, by what was asked for."""
+    return {}
+
+
+@pytest.fixture
+def ready(
+    world: World,
+    optics: Project,
+    emmy: User,
+    sofia: User,
+    admin: User,
+    kept_platforms: dict[str, Kept],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Platform]:
+    """`ready(...)`: as `factories.ready_platform`, where nothing else has happened: made once a session, then put back."""
+
+    def made(**changes: Any) -> Platform:
+        assert kept.filled() == {
+            "platforms_user",
+            "platforms_project",
+            "platforms_projectowner",
+            "platforms_host",
+        }
+        assert set(User.objects.values_list("username", flat=True)) == {"emmy", "sofia", "ada"}
+        name = repr(sorted(changes.items()))
+        if name not in kept_platforms:
+            platform = factories.ready_platform(world, emmy, admin, **changes)
+            kept_platforms[name] = kept.keep(world, tmp_path, tmp_path_factory.mktemp("kept"))
+            return platform
+        kept.put_back(kept_platforms[name], world, tmp_path)
+        for person in (emmy, sofia, admin):
+            person.pk = User.objects.get(username=person.username).pk
+            person.refresh_from_db()
+        optics.pk = Project.objects.get(slug=optics.slug).pk
+        optics.refresh_from_db()
+        return Platform.objects.get()
+
+    return made
 
 
 @pytest.fixture

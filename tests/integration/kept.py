@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.apps import apps
 from django.db import connection, transaction
@@ -15,15 +16,17 @@ from tests.fakes import World
 
 EVERYWHERE = ("django_content_type", "auth_permission")
 """Tables that Django fills by itself; tests leave them alone."""
+HEARD = ("rings", "asked", "tasks", "proofs")
 
 
 @dataclass(frozen=True)
 class Kept:
-    """`rows`: table -> its rows as PostgreSQL's COPY writes them; `folder` holds what the world's had."""
+    """`rows`: table -> its rows as PostgreSQL's COPY writes them; `folder` holds what the world's had, `heard` what it was told."""
 
     rows: Mapping[str, bytes]
     folder: Path
     authority: FakeCertificateAuthority
+    heard: Mapping[str, list[Any]]
 
 
 def keep(world: World, folder: Path, place: Path) -> Kept:
@@ -36,18 +39,30 @@ def keep(world: World, folder: Path, place: Path) -> Kept:
             if content:
                 rows[table] = content
     _copy(folder, place)
-    return Kept(rows, place, world.authority)
+    return Kept(rows, place, world.authority, {name: list(getattr(world, name)) for name in HEARD})
 
 
 def put_back(kept: Kept, world: World, folder: Path) -> None:
-    """Have that in an empty database, and in a new world in `folder`."""
+    """Have that in the database instead of what is there, and in a new world in `folder`."""
     # Rows may come before what they refer to: PostgreSQL looks at that at the end of the transaction.
     with transaction.atomic(), connection.cursor() as cursor:
+        for table in filled():
+            cursor.execute(f'DELETE FROM "{table}"')
         for table, rows in kept.rows.items():
             with cursor.copy(f'COPY "{table}" FROM STDIN') as copy:
                 copy.write(rows)
     _copy(kept.folder, folder)
     world.authority = kept.authority
+    for name, told in kept.heard.items():
+        getattr(world, name)[:] = told
+
+
+def filled() -> set[str]:
+    """The tables that have rows."""
+    asked = " UNION ALL ".join(f"SELECT '{t}' WHERE EXISTS (SELECT FROM \"{t}\")" for t in _tables())
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        return {name for (name,) in cursor.fetchall()}
 
 
 def _tables() -> list[str]:

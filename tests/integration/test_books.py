@@ -94,9 +94,9 @@ def test_memberships_are_not_the_life_cycle(world: World, optics: Project, emmy:
 
 
 @pytest.fixture
-def alpha(world: World, optics: Project, emmy: User, admin: User) -> Platform:
+def alpha(ready: Callable[..., Platform], emmy: User, admin: User) -> Platform:
     """A ready platform and one that is being made, with right books."""
-    platform = ready_platform(world, emmy, admin)
+    platform = ready()
     approve(emmy, admin, slug="beta", services=["web"])
     assert books.check() == []
     return platform

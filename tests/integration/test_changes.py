@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -21,9 +22,9 @@ BOTH = ["web", "svn"]
 
 
 @pytest.fixture
-def alpha(world: World, optics: Project, emmy: User, admin: User) -> Platform:
+def alpha(ready: Callable[..., Platform]) -> Platform:
     """A ready platform with a web site alone."""
-    return ready_platform(world, emmy, admin, services=["web"])
+    return ready(services=["web"])
 
 
 def ask(user: User, **wish: Any) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -24,9 +25,9 @@ from tests.integration.test_workers import at_once
 
 
 @pytest.fixture
-def alpha(clock: Clock, world: World, optics: Project, emmy: User, admin: User) -> Platform:
+def alpha(clock: Clock, ready: Callable[..., Platform]) -> Platform:
     """A platform that was asked for 90 days, on the first of them."""
-    return factories.ready_platform(world, emmy, admin)
+    return ready()
 
 
 def now(platform: Platform) -> Platform:

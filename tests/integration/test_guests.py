@@ -20,7 +20,6 @@ from placo.platforms.models import (
     Membership,
     PasswordReset,
     Platform,
-    Project,
     User,
 )
 from placo.services import (
@@ -59,11 +58,11 @@ NEW = "nine red foxes dance"
 
 
 @pytest.fixture
-def alpha(world: World, clock: Clock, optics: Project, emmy: User, admin: User, configured: Any) -> Platform:
+def alpha(world: World, clock: Clock, ready: Callable[..., Platform], configured: Any) -> Platform:
     configured(mail=SENDER, people={"guest_grace_days": 10})
     world.directory.now = lambda: clock.time
     world.directory.owners_of, world.directory.admins = {"optics": {"emmy"}}, {"ada"}
-    return ready_platform(world, emmy, admin)
+    return ready()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from django.core import mail
 
 from placo.drivers.ports import Unavailable
-from placo.platforms.models import AuditEvent, Guest, Invitation, Membership, Platform, Project, Run, User
+from placo.platforms.models import AuditEvent, Guest, Invitation, Membership, Platform, Run, User
 from placo.services import attending, invitations, joining, letters, limits, members, ownership, platforms
 from placo.services.errors import Conflict, DirectoryDown, Forbidden, InvalidInput, NotFound, TooMany
 from tests.factories import make_user, ready_platform
@@ -31,10 +32,10 @@ from tests.integration.people import (
 
 
 @pytest.fixture
-def alpha(world: World, clock: Clock, optics: Project, emmy: User, admin: User, configured: Any) -> Platform:
+def alpha(world: World, clock: Clock, ready: Callable[..., Platform], configured: Any) -> Platform:
     configured(mail=SENDER)
     world.directory.now = lambda: clock.time
-    return ready_platform(world, emmy, admin, title="Wave\r\nequations")
+    return ready(title="Wave\r\nequations")
 
 
 # --- the mail and its link ---

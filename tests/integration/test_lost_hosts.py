@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -41,8 +42,8 @@ SLUG = "alpha"
 
 
 @pytest.fixture
-def alpha(world: World, optics: Project, emmy: User, admin: User) -> Platform:
-    return ready_platform(world, emmy, admin)
+def alpha(ready: Callable[..., Platform]) -> Platform:
+    return ready()
 
 
 def cut_off(world: World, platform: Platform) -> FakeHypervisor:

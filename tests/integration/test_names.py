@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -21,8 +22,8 @@ STRAY = Record("stray-web.placo.localhost", "A", "192.0.2.66")
 
 
 @pytest.fixture
-def alpha(world: World, optics: Project, emmy: User, admin: User) -> Platform:
-    return ready_platform(world, emmy, admin, services=["web"])
+def alpha(ready: Callable[..., Platform]) -> Platform:
+    return ready(services=["web"])
 
 
 def test_names_come_and_go_with_the_platform(world: World, alpha: Platform, emmy: User) -> None:

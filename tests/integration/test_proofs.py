@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -48,10 +49,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def alpha(world: World, optics: Project, emmy: User, admin: User) -> Platform:
-    made = factories.ready_platform(
-        world, emmy, admin, services=["web", "svn", "wiki", "chat"], options={"wiki": {"public": True}}
-    )
+def alpha(world: World, ready: Callable[..., Platform]) -> Platform:
+    made = ready(services=["web", "svn", "wiki", "chat"], options={"wiki": {"public": True}})
     world.doorman.public.add(host(made, "wiki"))
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from urllib.parse import urljoin
@@ -159,8 +160,10 @@ class Site:
 
 
 @pytest.fixture
-def site(world: World, optics: Project, emmy: User, sofia: User, admin: User) -> Site:
-    platform = factories.ready_platform(world, emmy, admin)
+def site(
+    ready: Callable[..., Platform], world: World, optics: Project, emmy: User, sofia: User, admin: User
+) -> Site:
+    platform = ready()
     alan = factories.make_user("alan")
     for uid in ("alan", "evariste"):
         members.add_member(acting_user=emmy, slug="alpha", uid=uid)

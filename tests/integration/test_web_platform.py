@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from tests.fakes import World
 
 
 @pytest.fixture
-def alpha(world: World, optics: Project, emmy: User, admin: User) -> Platform:
-    return factories.ready_platform(world, emmy, admin, title="Wave equations")
+def alpha(ready: Callable[..., Platform]) -> Platform:
+    return ready(title="Wave equations")
 
 
 @pytest.fixture
