@@ -50,6 +50,7 @@ def test_a_machine_has_mail_of_its_own_name(world: World, optics: Project, emmy:
     """Where several machines of a platform have mail, each is told its own domain and no other one's. With all services at once."""
     everything = list(wiring.catalogue().services)
     optics.quota_machines, optics.quota_vcpus, optics.quota_memory_mib = 20, 20, 20_000
+    optics.quota_disk_gib = 200
     optics.save()
     plan = ready_platform(world, emmy, admin, services=everything).plan
     domains = {e.machine: e.host for e in plan.endpoints if e.protocol == SMTP}
