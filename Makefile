@@ -52,11 +52,11 @@ check: lint ## the same and the fast tests (2 min)
 chaos: setup ## 500 requests on fake hosts while everything that runs is killed, frozen and restarted (12 min; starts what it needs)
 	@$(PYTHON) -m tests.chaos --requests 500 --logs var/chaos || { echo 'make chaos failed: the first line says how to repeat it; logs and effects are in var/chaos' >&2; exit 1; }
 
-bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones, reconciling, engine (35 min)
+bench: images up ## the figures, measured on an idle lab: resident memory, approval to ready, clones, reconciling, engine, catalogue (an hour)
 	@status=0; \
 	run() { echo "bench: $$*"; $(PYTHON) -m "$$@" || { echo "make bench: $$* failed or a bound does not hold: is the lab idle and up? see make status" >&2; status=1; }; }; \
 	run bench.memory; run bench.reconcile; run bench.engine; run bench.makespan; run bench.progress; run bench.events; \
-	run bench.approval --n 3 --together 10; run bench.provision; exit $$status
+	run bench.approval --n 3 --together 10; run bench.provision; run bench.catalogue; exit $$status
 
 fmt: ## put code into shape
 	@var/venv/bin/ruff check --fix --quiet . ; var/venv/bin/ruff format .

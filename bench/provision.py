@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import django
 import httpx
 
 from bench import figures, rounds
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The drivers are wired from this file when they are first asked for.
     os.environ["PLACO_CONFIG"] = str(config)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "placo.settings")
+    django.setup()
     measured = Measured()
     status = 0
     try:

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deploy.lab.shell import run
+from deploy import stock
 from placo.domain.catalogue import SUITE, recipe_hash
 from placo.drivers import image_root
-from placo.drivers.apt_sources import debian_sources
+from placo.drivers.image_folder import workplace
 from placo.drivers.images import ImageCache, Report
 
 PREFIX = "placo-bench--"
@@ -26,25 +26,12 @@ KERNEL_ARGUMENTS = "root=LABEL=placo-system ro console=ttyS0 quiet"
 
 RECIPE: dict[str, Any] = {
     "suite": SUITE,
-    "packages": [
-        "apache2",
-        "cloud-init",
-        "dbus",
-        "initramfs-tools",
-        "libapache2-mod-php",
-        "linux-image-cloud-amd64",
-        "netplan.io",  # what Debian's own cloud images bring the network up with
-        "systemd-sysv",
-        "udev",
-    ],
+    "packages": ["apache2", "libapache2-mod-php", *stock.PACKAGES],
     "files": {
         "etc/fstab": "LABEL=placo-system / ext4 rw,discard,errors=remount-ro 0 1\n",
         "etc/machine-id": "",
-        # The seed is the one that PLACO writes; its user-data ends by calling this.
-        "usr/sbin/placo-personalise": "#!/bin/sh\nexit 0\n",
     },
 }
-BUILD_TIMEOUT_S = 1200
 
 
 class StockImage(ImageCache):
@@ -60,12 +47,10 @@ class StockImage(ImageCache):
     def _build(self, machine: str, name: str, report: Report) -> None:
         started = time.monotonic()
         report(f"{name}: building (some minutes, once)")
-        with self._work(name) as work:
+        with workplace(self.folder, name) as work:
             root, image = work / "root", work / name
-            bootstrap = ["mmdebstrap", "--mode=root", "--variant=minbase", "--skip=output/dev"]
-            include = f"--include={','.join(RECIPE['packages'])}"
-            run([*bootstrap, include, SUITE, root, *debian_sources(SUITE)], timeout=BUILD_TIMEOUT_S)
-            _lay_out(root)
+            stock.bootstrap(root, RECIPE["packages"], RECIPE["files"])
+            _name_kernel(root)
             image.mkdir()
             size = self.catalogue.machines[machine].system_disk_gib << 30
             image_root.make_disk(root, image, size)
@@ -80,12 +65,8 @@ class StockImage(ImageCache):
         report(f"{name}: built in {time.monotonic() - started:.0f} s")
 
 
-def _lay_out(root: Path) -> None:
-    for name, text in RECIPE["files"].items():
-        path = root / name
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o755 if "bin/" in name else 0o644)
-    # make_disk takes kernel and initial RAM disk by these names; here they are Debian's own, as they were installed.
+def _name_kernel(root: Path) -> None:
+    """make_disk takes kernel and initial RAM disk by these names; here they are Debian's own, as they were installed."""
     for source, target in (("vmlinuz", "placo-kernel"), ("initrd.img", "placo-initrd")):
         (found,) = (root / "boot").glob(f"{source}-*-amd64")
         shutil.copyfile(found, root / "boot" / target)

@@ -13,7 +13,6 @@ from placo.config import Host
 from placo.domain.plan import Placement, Plan, PlannedMachine, make_plan, subnet_of
 from placo.drivers.ports import DriverError, Hypervisor, ImageFiles, Lease, NetworkSpec
 from placo.drivers.seed import build_seed
-from placo.services import seeds
 
 CLONE_TIMEOUT_S = 600
 REMOVE_TIMEOUT_S = 120
@@ -104,6 +103,8 @@ class Place:
 
     def written_before_boot(self) -> int:
         """Bytes that the volumes of PLACO's machine take before it boots for the first time: overlay, data volume, seed."""
+        from placo.services import seeds  # not before Django has been set up
+
         host, machine = self.hypervisor, self.machine
         host.ensure_image(wiring.images().files(machine.image))
         host.ensure_overlay(machine.system_volume, machine.image, machine.system_disk_gib)

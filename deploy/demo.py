@@ -103,7 +103,7 @@ WHY_COLD = {
     "making": "the template of its image was being made",
     "broken": "the template of its image was damaged",
     "failed": "the template of its image could not be made",
-    "impossible": "its host cannot resume machines",
+    "impossible": "its host cannot resume such a machine",
     "off": "templates are turned off on its host",
     "memory": "its host was short of memory",
     "fell-back": "resuming it did not work",

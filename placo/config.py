@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,7 +66,8 @@ class Directory:
 
 @checked(frozen=True, config=_STRICT)
 class Edge:
-    """The reverse proxy. Each platform has four ports of `address` for ssh, from `first_ssh_port` on."""
+    """The reverse proxy, at `address` and, if the site has IPv6, at `address6`. Each platform has four ports there for ssh, from
+    `first_ssh_port` on."""
 
     domain: str
     port: int
@@ -77,6 +78,7 @@ class Edge:
     socket: Path
     address: str
     includes: tuple[Path, ...] = ()
+    address6: IPv6Address | None = None
     first_ssh_port: Annotated[int, Field(ge=1024, le=65532)] = 22000
 
 
@@ -251,12 +253,18 @@ def load(path: Path | None = None) -> Loaded:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
-        return Loaded(path, TypeAdapter(SiteConfig).validate_python(data))
+        config = TypeAdapter(SiteConfig).validate_python(data)
     except ValidationError as error:
         lines = [
             f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
         ]
         raise ConfigError("\n".join(lines)) from None
+    if config.dns and config.edge.address6 is None and any(a.version == 6 for a in config.dns.addresses):
+        raise ConfigError(
+            f"{path}: dns.addresses: names would lead to an address of IPv6 at which the edge does not listen. "
+            "Write edge.address6, or leave that address out."
+        )
+    return Loaded(path, config)
 
 
 def read_secret(path: Path) -> str:

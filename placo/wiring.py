@@ -66,8 +66,12 @@ def edge() -> ports.Edge:
         pid_file=c.pid_file,
         config_file=c.config_file,
         ca_file=site().ca.certificate_file,
-        listens=(f"unix:{c.socket} ssl", f"{c.address}:443 ssl"),
-        address=c.address,
+        listens=(
+            f"unix:{c.socket} ssl",
+            f"{c.address}:443 ssl",
+            *([f"[{c.address6}]:443 ssl"] if c.address6 else []),
+        ),
+        addresses=(c.address, *([str(c.address6)] if c.address6 else [])),
         includes=c.includes,
     )
 
@@ -117,7 +121,7 @@ def doorman() -> Doorman:
     """Tries doors through the edge."""
     c = site().edge
     streams = {name: (c.address, port) for name, port in STREAMS.items()}
-    return EdgeDoorman(c.socket, site().ca.certificate_file, c.port, streams=streams)
+    return EdgeDoorman(c.socket, site().ca.certificate_file, c.port, streams=streams, address=c.address)
 
 
 @cache

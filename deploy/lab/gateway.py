@@ -34,8 +34,10 @@ def write_configuration(
     pool: str,
     messages_a_minute: int = 60,
     relay_host: str = "",
+    address6: str = "",
 ) -> None:
-    """All that a Postfix needs in `folder`, which it will see as `home`; `tls` is made by somebody else."""
+    """All that a Postfix needs in `folder`, which it will see as `home`; `tls` is made by somebody else. `address6`: where it listens
+    as well, at a site that has IPv6; machines have none."""
     for name in ("etc", "tables", "queue", "data"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     identity.owned_by(folder / "data", "postfix")
@@ -45,6 +47,7 @@ def write_configuration(
             f"{name}.j2",
             host=host,
             address=address,
+            address6=address6,
             port=port,
             pool=pool,
             table=f"{home}/tables/{TABLE}",

@@ -37,7 +37,12 @@ def prepare(lab: Lab, state: State) -> None:
     if not key.is_symlink():
         key.symlink_to("key.pem")
     edge = render(
-        "edge.conf.j2", lab=lab, address=PORTAL_ADDRESS, streams=STREAMS, ca=lab.edge / "tls" / "ca.pem"
+        "edge.conf.j2",
+        lab=lab,
+        address=PORTAL_ADDRESS,
+        address6=None,
+        streams=STREAMS,
+        ca=lab.edge / "tls" / "ca.pem",
     )
     write(lab.edge / "nginx.conf", edge)
     write(lab.root / "front" / "nginx.conf", render("front.conf.j2", lab=lab, state=state))

@@ -49,7 +49,11 @@ def change(
     remove: Annotated[list[str] | None, typer.Option(help="A service to remove; repeat it.")] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", help="Of a service that comes new, like svn.repository=main."),
+        typer.Option(
+            "--option",
+            "-o",
+            help="Of a service that comes new, or one that can be chosen anew, like webmail.quota_mib=2000.",
+        ),
     ] = None,
     memory: Annotated[
         list[str] | None, typer.Option(help="MiB of a machine, like www=1024; it is restarted for it.")

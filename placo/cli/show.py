@@ -118,6 +118,9 @@ def changes(found: Mapping[str, Any]) -> list[dict[str, object]]:
         for name, value in size.items():
             if name != "machine" and value["before"] != value["after"]:
                 lines.append({"what": f"{size['machine']} {name}", **value})
+    for chosen in what.get("options", ()):
+        name = f"{chosen['service']}.{chosen['option']}"
+        lines.append({"what": name, "before": chosen["before"], "after": chosen["after"]})
     if what and found["expires_on"]:
         lines.append({"what": "expires on", "before": None, "after": found["expires_on"]})
     return lines

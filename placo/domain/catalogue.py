@@ -72,12 +72,14 @@ SUITE = "bookworm"
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A sound catalogue. `guest_files` are PLACO's own files in every image: path below / -> (mode bits, content)."""
+    """A sound catalogue. `guest_files` are PLACO's own files in every image that it builds, `stock_files` those that a machine on a
+    stock image is given besides: path below / -> (mode bits, content)."""
 
     services: Mapping[str, Service]
     machines: Mapping[str, Machine]
     software: Mapping[str, Software]
     guest_files: Mapping[str, tuple[int, bytes]] = field(default_factory=dict, repr=False)
+    stock_files: Mapping[str, tuple[int, bytes]] = field(default_factory=dict, repr=False)
 
     def services_of(self, ids: Iterable[str]) -> tuple[Service, ...]:
         """These services and all that they need, what is needed first, each once; UnknownServiceError if one is not there."""
@@ -156,12 +158,21 @@ class Catalogue:
         return recipe_hash(self.image_recipe(machine))
 
     def image_name(self, machine: str) -> str:
-        """The identity of a machine's image: ``placo-<machine>-<first 12 digits of the hash>``."""
-        return f"placo-{machine}-{self.image_hash(machine)[:12]}"
+        """The identity of a machine's image: ``placo-<machine>-<first 12 digits of the hash>``, or the stock image it names."""
+        return self.machines[machine].image or f"placo-{machine}-{self.image_hash(machine)[:12]}"
 
 
 def _software_recipe(software: Software) -> dict[str, Any]:
-    return {"id": software.id, "packages": sorted(software.packages), "build": software.build or ""}
+    recipe: dict[str, Any] = {
+        "id": software.id,
+        "packages": sorted(software.packages),
+        "build": software.build or "",
+    }
+    if software.answers:
+        recipe["answers"] = sorted(software.answers)
+    if software.locales:
+        recipe["locales"] = sorted(software.locales)
+    return recipe
 
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
@@ -173,6 +184,11 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
 def default_guest_folder() -> Path:
     """guest/ of this checkout: what PLACO itself puts into every image."""
     return Path(__file__).resolve().parents[2] / "guest"
+
+
+def default_stock_folder() -> Path:
+    """guest-stock/ of this checkout: what machines on a stock image are given besides. It is in no image, so it has no part in their names."""
+    return default_guest_folder().with_name("guest-stock")
 
 
 def load_catalogue(path: Path, guest: Path | None = None) -> Catalogue:
@@ -199,9 +215,9 @@ def load_catalogue(path: Path, guest: Path | None = None) -> Catalogue:
     problems += check_all(parts)
     if problems:
         raise CatalogueError(problems)
-    files = _guest_files(guest or default_guest_folder())
+    files, stock = _guest_files(guest or default_guest_folder()), _guest_files(default_stock_folder())
     offered = {name: _with_sizes(service, parts) for name, service in parts.services.items()}
-    return Catalogue(offered, parts.machines, parts.software, files)
+    return Catalogue(offered, parts.machines, parts.software, files, stock)
 
 
 def _with_sizes(service: Service, parts: Parts) -> Service:

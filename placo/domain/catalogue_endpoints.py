@@ -15,8 +15,8 @@ from placo.domain.catalogue_names import (
     QUERY_PATH,
 )
 from placo.domain.catalogue_reader import Table
-from placo.domain.doors import KINDS, REFUSED, Access, Login, LoginKind
-from placo.domain.protocols import HTTPS, PUBLIC, SMTP, SSH
+from placo.domain.doors import KEY, KINDS, PASSWORD, REFUSED, Access, Login, LoginKind
+from placo.domain.protocols import FOUND, HTTPS, PUBLIC, SMTP, SSH
 
 LOGIN_EXAMPLE = 'login = { by = "basic" }'
 
@@ -36,6 +36,7 @@ def read_endpoint(table: Table) -> Endpoint:
         owners_if=table.text("owners_if", f"({OPTION_NAME})?", "owners_only", default=""),
         login=_read_login(table.table("login", LOGIN_EXAMPLE)),
         user=table.text("user", f"({NAME})?", "root", default="") if protocol == SSH else "",
+        found_as=table.strings("found_as", "|".join(FOUND), FOUND[0]) if protocol == HTTPS else (),
     )
     table.close()
     _check_access(table, endpoint)
@@ -60,6 +61,8 @@ def _read_login(table: Table) -> Login:
             password=table.text("password", FIELD, "password"),
             inside=table.text("inside", MARK, 'href="/logout"'),
         )
+    elif kind is LoginKind.SSH:
+        login = Login(kind, ways=table.strings("with", f"{PASSWORD}|{KEY}", KEY, required=True))
     else:
         login = Login(kind)
     table.close()

@@ -104,7 +104,7 @@ class Option:
 
     `minimum` and `maximum` bound an integer, or the length of a text; `pattern` is a regular expression that a whole
     text has to match; `choices` are the values of a choice, `titles` what they are called. The choices of a size are the
-    sizes of `machine`. A text of the type "aliases" is one of placo.domain.aliases; that
+    sizes of `machine`. One that is `changeable` may be chosen anew when the service is there: its machines are told. A text of the type "aliases" is one of placo.domain.aliases; that
     its people exist is checked where there is a directory.
     """
 
@@ -119,6 +119,12 @@ class Option:
     maximum: int | None = None
     pattern: str | None = None
     required: bool = False
+    changeable: bool = False
+
+    @property
+    def again(self) -> bool:
+        """Whether it can be chosen anew while the platform lives. A size can: that changes the machine, not what it is told."""
+        return self.changeable or self.type is OptionType.SIZE
 
     def check(self, value: object) -> OptionValue:
         """`value` if this option takes it (no conversion is made), else OptionError."""
@@ -189,7 +195,8 @@ class Endpoint:
 
     `protocol` is one of placo.domain.protocols.PUBLIC; of "smtp" the host is a domain of mail addresses. `access` says who may come
     in; `public_if` and `owners_if` name options (yes or no) that say otherwise where the owner chose so. `user` is
-    as whom everybody logs in by ssh; without one, people do so with their own names.
+    as whom everybody logs in by ssh; without one, people do so with their own names. `found_as` is what programs look for at this
+    address in the DNS (placo.domain.protocols.FOUND).
     """
 
     name: str
@@ -203,6 +210,7 @@ class Endpoint:
     owners_if: str
     login: Login
     user: str = ""
+    found_as: tuple[str, ...] = ()
 
     def label(self, slug: str) -> str:
         """The DNS label of this endpoint for the platform `slug`."""
@@ -330,7 +338,8 @@ class Machine:
     """One kind of virtual machine. `software` is in order of installation and does not list the base.
 
     `owned`: its system disk holds what its administrators installed; never rebuilt. `sizes` are those that an option of a
-    service may choose from; where none does, the machine's own numbers hold.
+    service may choose from; where none does, the machine's own numbers hold. `image` is the stock image that it is made
+    of (placo.domain.stock); empty where PLACO builds one.
     """
 
     name: str
@@ -346,6 +355,7 @@ class Machine:
     backup_paths: tuple[str, ...]
     owned: bool = False
     sizes: tuple[Size, ...] = ()
+    image: str = ""
 
     def sized(self, name: str) -> Machine:
         """The same kind of machine in one of its sizes; as it is where it has none of that name."""
@@ -373,7 +383,11 @@ class FileTemplate:
 
 @dataclass(frozen=True)
 class Software:
-    """What runs in a machine. `build` (in the image) and `configure` (in the guest) are the texts of shell scripts."""
+    """What runs in a machine. `build` (in the image) and `configure` (in the guest) are the texts of shell scripts.
+
+    `answers`: what packages ask when they are installed (lines of debconf-set-selections); `locales`: languages whose translations
+    the image keeps.
+    """
 
     id: str
     title: Text
@@ -381,3 +395,5 @@ class Software:
     files: tuple[FileTemplate, ...]
     build: str | None = field(repr=False)
     configure: str | None = field(repr=False)
+    answers: tuple[str, ...] = ()
+    locales: tuple[str, ...] = ()

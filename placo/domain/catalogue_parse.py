@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from jinja2 import Environment, TemplateSyntaxError, meta
 
+from placo.domain import stock
 from placo.domain.catalogue_endpoints import read_endpoint
 from placo.domain.catalogue_errors import Problem
 from placo.domain.catalogue_model import (
@@ -29,6 +30,7 @@ from placo.domain.catalogue_model import (
     Software,
 )
 from placo.domain.catalogue_names import (
+    ANSWER,
     HOST,
     HOST_EXAMPLE,
     MAIL_DOMAIN,
@@ -45,6 +47,8 @@ TEMPLATE_NAMES = frozenset(
     {"platform", "machine", "network", "directory", "gateway", "endpoints", "options", "keys", "tls"}
 )
 """What a file template may use (see placo.domain.archive)."""
+
+IMPORT_IT = f"Import the image ({stock.IMPORT}) and write the name that this prints, such as {stock.EXAMPLE}; or remove the key."
 
 
 def parse_service(path: Path, root: Path, problems: list[Problem]) -> Service | None:
@@ -93,6 +97,7 @@ def _parse_option(table: Table) -> Option:
         maximum=table.optional_integer("max"),
         pattern=pattern if isinstance(pattern, str) else None,
         required=table.boolean("required", False),
+        changeable=table.boolean("changeable", False),
     )
     table.close()
     _check_option(table, option, default)
@@ -124,6 +129,10 @@ def _check_option(table: Table, option: Option, default: object) -> None:
     if default is None:
         table.complain("default", "is missing.", "Say what is taken when the owner chooses nothing.")
         return
+    if option.type is OptionType.SIZE and option.changeable:
+        table.complain(
+            "changeable", "does not go with type size.", "Remove it: sizes can always be chosen anew."
+        )
     if option.type is OptionType.SIZE:
         return  # which sizes there are is said by the machine: catalogue_checks
     try:
@@ -152,6 +161,7 @@ def read_machine(table: Table, name: str) -> Machine:
         system_disk_gib=table.integer("system_disk_gib", 1, 1 << 14),
         data_volume_gib=table.integer("data_volume_gib", 1, 1 << 17),
         owned=table.boolean("owned", default=False),
+        image=table.text("image", f"({stock.NAME})?", stock.EXAMPLE, default="", remedy=IMPORT_IT),
         software=table.strings("software", NAME, "apache", required=True),
         ports=tuple(_parse_port(port) for port in table.tables("ports")),
         routes=tuple(_parse_route(route) for route in table.tables("routes")),
@@ -251,6 +261,8 @@ def read_software(table: Table, folder: Path, root: Path) -> Software:
         files=files,
         build=_read_script(folder / "build", root, table.problems),
         configure=_read_script(folder / "configure", root, table.problems),
+        answers=table.strings("answers", ANSWER, "sympa sympa/hostname string lists.example.org"),
+        locales=table.strings("locales", r"[a-z]{2}", "fr"),
     )
     table.close()
     _report_strays(folder, table, {file.source for file in files})

@@ -45,12 +45,14 @@ class Table:
             return default
         return value
 
-    def text(self, key: str, pattern: str, example: str, default: str | None = None) -> str:
-        """A text that matches `pattern` as a whole; required when there is no default."""
+    def text(self, key: str, pattern: str, example: str, default: str | None = None, remedy: str = "") -> str:
+        """A text that matches `pattern` as a whole; required when there is no default. `remedy` says more than the example does."""
         stand_in = default if default is not None else example
         value: str = self._get(key, str, f'a text like "{example}"', stand_in, default is None)
         if not re.fullmatch(pattern, value):
-            self.complain(key, f'"{value}" is not a valid value.', f'Write something like "{example}".')
+            self.complain(
+                key, f'"{value}" is not a valid value.', remedy or f'Write something like "{example}".'
+            )
             return stand_in
         return value
 

@@ -103,7 +103,14 @@ class _Form(Table):
     def close(self) -> None:
         """Nothing is too much in it."""
 
-    def text(self, key: str, pattern: str, example: str, default: str | None = None) -> str:
+    def text(
+        self,
+        key: str,
+        pattern: str,
+        example: str,
+        default: str | None = None,
+        remedy: str = "",  # noqa: ARG002 - what a complaint would say
+    ) -> str:
         """One of a few words, or a text of a shape."""
         words = pattern.split("|")
         few = len(words) > 1 and all(word.replace("-", "").isalnum() for word in words)

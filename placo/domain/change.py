@@ -1,7 +1,7 @@
 """A change of a living platform: the plan that it will have, and what differs from the plan that it has.
 
-What stays keeps its identity: UUIDs, addresses, MACs, volumes, images. Options of services that stay are not changed, for their
-machines have taken them already.
+What stays keeps its identity: UUIDs, addresses, MACs, volumes, images. Of the options of services that stay those are chosen anew which
+the catalogue calls changeable, and sizes; their machines have taken the others for good.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 from typing import Any
 from uuid import UUID
 
-from placo.domain.catalogue import Catalogue, OptionType
+from placo.domain.catalogue import Catalogue
 from placo.domain.catalogue_model import DATA_MAX_GIB, MEMORY_MAX_MIB, MEMORY_STEP_MIB, VCPUS_MAX
 from placo.domain.plan import Placement, Plan, PlannedMachine, planned_endpoints, planned_machine
 from placo.domain.plan_items import differences
@@ -36,7 +36,8 @@ class Size:
 class Difference:
     """Machines by name, services by id, in the order of the plans.
 
-    `resized` machines get other memory or processors and are stopped for that; `grown` ones a larger data volume, while they run.
+    `resized` machines get other memory or processors and are stopped for that; `grown` ones a larger data volume, and `told` ones other
+    settings, while they run.
     """
 
     services_added: tuple[str, ...]
@@ -45,6 +46,7 @@ class Difference:
     removed: tuple[str, ...]
     resized: tuple[str, ...]
     grown: tuple[str, ...]
+    told: tuple[str, ...]
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -72,7 +74,7 @@ def changed_plan(
 ) -> Plan:
     """The plan of the same platform with other services and sizes.
 
-    `options` are those of services that come new, and sizes chosen anew of those that stay; `images` maps machines that come new
+    `options` are those of services that come new, and what is chosen anew of those that stay; `images` maps machines that come new
     to their image, `sizes` machines that stay to theirs (as they are where it says nothing, and no size is chosen). ValueError if
     the subnet has no address left, or the edge no port.
     """
@@ -116,11 +118,11 @@ def changed_plan(
 
 
 def _options(catalogue: Catalogue, old: Plan, service: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a service afterwards: of one that stays they are as they were, but for sizes that are chosen anew."""
+    """The options of a service afterwards: of one that stays they are as they were, but for what can be chosen anew."""
     if service not in old.services:
         return dict(given)
-    sizes = {o.name for o in catalogue.services[service].options if o.type is OptionType.SIZE}
-    return {**old.options.get(service, {}), **{name: value for name, value in given.items() if name in sizes}}
+    again = {o.name for o in catalogue.services[service].options if o.again}
+    return {**old.options.get(service, {}), **{name: value for name, value in given.items() if name in again}}
 
 
 def _chosen_size(
@@ -137,8 +139,8 @@ def _chosen_size(
     return Size(kind.memory_mib, kind.vcpus, max(old.machine(name).data_volume_gib, kind.data_volume_gib))
 
 
-def difference(old: Plan, new: Plan) -> Difference:
-    """What has to be done to make `new` of `old`, two plans of one platform."""
+def difference(catalogue: Catalogue, old: Plan, new: Plan) -> Difference:
+    """What has to be done to make `new` of `old`, two plans of one platform. The catalogue says whom an option concerns."""
     found = differences(old, new)
 
     def sized(*names: str) -> tuple[str, ...]:
@@ -152,7 +154,25 @@ def difference(old: Plan, new: Plan) -> Difference:
         removed=tuple(i.path[1] for i in found if i.kind == "machines" and i.went),
         resized=sized("memory_mib", "vcpus"),
         grown=sized("data_volume_gib"),
+        told=_told(catalogue, old, new),
     )
+
+
+def _told(catalogue: Catalogue, old: Plan, new: Plan) -> tuple[str, ...]:
+    """The machines that stay while an option of one of their services becomes another."""
+    concerned = set[str]()
+    for item in differences(old, new):
+        if (
+            item.kind != "options"
+            or item.path[1] not in old.services
+            or item.path[1] not in catalogue.services
+        ):
+            continue
+        service = catalogue.services[item.path[1]]
+        if any(o.name == item.path[2] and o.changeable for o in service.options):
+            concerned |= set(service.machines)
+    there = {m.name for m in old.machines}
+    return tuple(m.name for m in new.machines if m.name in concerned & there)
 
 
 def size_problems(old: PlannedMachine, new: Size, smallest_memory_mib: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Doors: who may come in at an address of a service, and how a log-in is tried there. Said by the catalogue, endpoint by endpoint.
 
 A kind of log-in is a word here, its keys in `catalogue_endpoints`, and its way in `placo/drivers/doorman.py`. A protocol that bricks bring
-(ssh, say) gets its line in `KINDS`.
+gets its line in `KINDS`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class LoginKind(StrEnum):
     IMAP = "imap"
     SMTP = "smtp"
     XMPP = "xmpp"
+    SSH = "ssh"
     NONE = "none"
     UNTRIED = "untried"
 
@@ -39,9 +40,12 @@ KINDS: Mapping[str, tuple[LoginKind, ...]] = {
     "submissions": (LoginKind.SMTP,),
     "xmpps": (LoginKind.XMPP,),
     SMTP: (LoginKind.NONE,),
-    SSH: (LoginKind.UNTRIED,),
+    SSH: (LoginKind.SSH, LoginKind.UNTRIED),
 }
 """Protocol of an endpoint -> the log-ins that it may have."""
+
+PASSWORD, KEY = "password", "key"
+"""The ways of ssh in which somebody may say who they are."""
 
 REFUSED = (401, 403)
 """The statuses by which the web refuses somebody, unless the catalogue says otherwise."""
@@ -51,7 +55,7 @@ REFUSED = (401, 403)
 class Login:
     """How a log-in is tried. Of the web: `path` (empty: the endpoint's own) is asked for; statuses in `refused` are refusals.
 
-    Of a form: `user` and `password` are the names of its fields; a page that holds `inside` is shown to nobody but who is in.
+    Of ssh: `ways` are those that the door takes (PASSWORD, KEY), each of which has to do. Of a form: `user` and `password` are the names of its fields; a page that holds `inside` is shown to nobody but who is in.
     """
 
     by: LoginKind
@@ -60,3 +64,4 @@ class Login:
     user: str = ""
     password: str = ""
     inside: str = ""
+    ways: tuple[str, ...] = ()

@@ -15,8 +15,10 @@ SERVICES = {
     "imaps": "_imaps._tcp",
     "submissions": "_submissions._tcp",
     "xmpps": "_xmpps-client._tcp",
+    "caldavs": "_caldavs._tcp",
+    "carddavs": "_carddavs._tcp",
 }
-"""By which name programs look for a protocol's server (RFC 6186, RFC 8314 5.1, XEP-0368)."""
+"""By which name programs look for a server (RFC 6186, RFC 8314 5.1, XEP-0368, RFC 6764 3)."""
 POLICY = "_dmarc"
 """What becomes of mail that is not signed (RFC 7489, 6.1)."""
 SIGNER = "placo._domainkey"
@@ -47,10 +49,10 @@ def owner_of(name: str) -> str:
 
 
 def records_of(
-    plan: Plan, *, addresses: Iterable[str], mail_exchanger: str, keys: Mapping[str, str]
+    plan: Plan, *, addresses: Iterable[str], port: int, mail_exchanger: str, keys: Mapping[str, str]
 ) -> frozenset[Record]:
-    """All records of a platform. `addresses` are the edge's public ones; `mail_exchanger` is the mail gateway's public name; `keys` are
-    the public halves (base64) of those that machines sign mail with, by the machine's name."""
+    """All records of a platform. `addresses` are the edge's public ones, `port` its own of HTTPS; `mail_exchanger` is the mail gateway's
+    public name; `keys` are the public halves (base64) of those that machines sign mail with, by the machine's name."""
     found = set[Record]()
     at = list(addresses)
     for endpoint in plan.endpoints:
@@ -70,11 +72,21 @@ def records_of(
             for domain in _domains(plan, endpoint.service) or [host]:
                 value = f"0 1 {STREAMS[endpoint.protocol]} {host}."
                 found.add(Record(f"{service}.{domain}", "SRV", value))
+        for kind in endpoint.found_as:
+            # Who gives the address of the service, or their address of the platform, if there are such.
+            for domain in (host, *(d for d in _all_domains(plan) if d.startswith(f"{plan.slug}."))):
+                name = f"{SERVICES[kind]}.{domain}"
+                found.add(Record(name, "SRV", f"0 1 {port} {host}."))
+                found.add(Record(name, "TXT", _text(f"path={endpoint.path}")))
     return frozenset(found)
 
 
 def _text(value: str) -> str:
     return " ".join(f'"{value[at : at + _STRING]}"' for at in range(0, len(value), _STRING))
+
+
+def _all_domains(plan: Plan) -> list[str]:
+    return [e.host for e in plan.endpoints if e.protocol == SMTP]
 
 
 def _domains(plan: Plan, service: str) -> list[str]:

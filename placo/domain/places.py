@@ -39,6 +39,7 @@ PLACES: dict[str, Place] = {
     "exchange": Place.HOST,
     "volume": Place.HOST,
     "file-system": Place.HOST,
+    "settings": Place.HOST,
     "health": Place.HOST,
     "seed-release": Place.HOST,
     "directory": Place.DIRECTORY,

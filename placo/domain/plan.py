@@ -113,7 +113,8 @@ class PlannedMachine:
 
 @dataclass(frozen=True)
 class PlannedEndpoint:
-    """One public address of a service, and the machine and port that answer it; `edge_port` where it has a port of its own (ssh)."""
+    """One public address of a service, and the machine and port that answer it; `edge_port` where it has a port of its own (ssh).
+    `found_as` is what programs look for there in the DNS."""
 
     service: str
     title_en: str
@@ -125,6 +126,7 @@ class PlannedEndpoint:
     machine: str
     port: int
     edge_port: int | None = None
+    found_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -394,6 +396,7 @@ def planned_endpoints(
                         443,
                     ),
                     edge_port=own,
+                    found_as=endpoint.found_as,
                 )
             )
     return tuple(found)

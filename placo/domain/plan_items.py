@@ -25,7 +25,16 @@ FOLLOWS = {
         *("system_volume", "data_volume", "seed_volume"),
     },
     "PlannedNetwork": {"name", "uuid", "bridge", "mac", "gateway"},
-    "PlannedEndpoint": {"service", "title_en", "title_fr", "protocol", "host", "path", "edge_port"},
+    "PlannedEndpoint": {
+        "service",
+        "title_en",
+        "title_fr",
+        "protocol",
+        "host",
+        "path",
+        "edge_port",
+        "found_as",
+    },
 }
 """Fields that are no items: the same in all plans of a platform, words, or told by another item."""
 

@@ -21,6 +21,9 @@ SSH = "ssh"
 SSH_PORTS = 4
 """How many ports of the edge a platform has for ssh."""
 
+FOUND = ("caldavs", "carddavs")
+"""What an endpoint of HTTPS may be to programs that look for it in the DNS: calendars, address books (RFC 6764)."""
+
 PUBLIC = (HTTPS, *STREAMS, SSH, SMTP)
 """Every protocol that a route may have."""
 

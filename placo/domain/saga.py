@@ -71,6 +71,7 @@ POLICIES: dict[str, Policy] = {
     "personalise": Policy(deadline=60),
     "health": Policy(deadline=420),
     "file-system": Policy(deadline=420),
+    "settings": Policy(lease=180, deadline=420),
     "seed-release": Policy(deadline=180),
     "member": Policy(attempts=10),
 }
@@ -138,6 +139,7 @@ def change_steps(
     removed: Iterable[str],
     resized: Iterable[str],
     grown: Iterable[str],
+    told: Iterable[str],
     routes: bool,
     end: bool,
 ) -> tuple[StepSpec, ...]:
@@ -161,6 +163,10 @@ def change_steps(
             StepSpec(f"start:{name}", "start", Verb.ENSURE, name, (f"size:{name}",)),
             StepSpec(f"health:{name}", "health", Verb.ENSURE, name, (f"start:{name}",)),
         ]
+    for name in told:
+        after = (f"health:{name}",) if f"health:{name}" in {s.id for s in steps} else ()
+        steps.append(StepSpec(f"settings:{name}", "settings", change, name, after))
+        steps.append(StepSpec(f"answered:{name}", "health", Verb.ENSURE, name, (f"settings:{name}",)))
     for name in grown:
         after = (f"health:{name}",) if f"health:{name}" in {s.id for s in steps} else ()
         steps.append(StepSpec(f"volume:{name}", "volume", change, name, after))

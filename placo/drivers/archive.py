@@ -10,6 +10,8 @@ A tar (ustar) that is the same, byte for byte, whenever its input is:
 
 The guest's /usr/sbin/placo-personalise (guest/ of this project) takes it in. It holds secrets: it goes from memory to the
 seed disk or to the guest agent, and nowhere else.
+
+A machine on a stock image gets a second archive, without secrets, with what such an image lacks (`stock_archive`).
 """
 
 from __future__ import annotations
@@ -66,6 +68,30 @@ def render_archive(
     members.sort(key=lambda member: member.path)
     id_ = hashlib.sha256(_pack(members)).hexdigest()
     return _pack([_Member("settings.env", _settings(context, id_), 0o600), *members])
+
+
+STOCK_SHARED = ("/usr/sbin/placo-personalise", "/usr/lib/placo/data")
+"""The programs of PLACO's own images that a machine on a stock image needs as well."""
+STOCK_PACKAGES = ("busybox-static", "e2fsprogs")
+"""What these, and the configure scripts, are run by; the plain busybox knows fewer commands by itself."""
+
+
+def stock_archive(catalogue: Catalogue, machine: str) -> bytes:
+    """What a stock image lacks for a machine of this kind, to be laid out below / at its first boot, before any service starts:
+
+    programs, the packages that have to be there, and the build scripts of its software, to be run in this order. The packages
+    are not brought: a machine reaches no mirror. guest-stock/usr/lib/placo/stock goes on from here.
+    """
+    files = {path: catalogue.guest_files[path] for path in STOCK_SHARED} | dict(catalogue.stock_files)
+    members = [_Member(path.lstrip("/"), content, mode) for path, (mode, content) in files.items()]
+    own = catalogue.software_of(machine)[1:]  # not the base, which is about images of PLACO's
+    packages = sorted({*STOCK_PACKAGES, *(package for software in own for package in software.packages)})
+    members.append(_Member("usr/lib/placo/packages", "".join(f"{name}\n" for name in packages).encode()))
+    for number, software in enumerate(own):
+        if software.build is not None:
+            path = f"usr/lib/placo/build/{number:02d}-{software.id}"
+            members.append(_Member(path, software.build.encode(), 0o755))
+    return _pack(sorted(members, key=lambda member: member.path))
 
 
 def _settings(context: Mapping[str, Any], id_: str) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from placo.domain.doors import LoginKind
 from placo.domain.protocols import STREAMS
 from placo.drivers.door_pages import Pages, try_basic, try_form
+from placo.drivers.door_ssh import Credentials, try_ssh
 from placo.drivers.door_streams import Conversation, ConversationError, try_imap, try_smtp, try_xmpp
 from placo.drivers.doors import Answer, Door, Outcome
 
@@ -21,7 +22,8 @@ _STREAM_TRIES = {LoginKind.IMAP: try_imap, LoginKind.SMTP: try_smtp, LoginKind.X
 
 
 class EdgeDoorman:
-    """`doors.Doorman`. `edge` is the edge's UNIX socket, or an IP address; `port` the public one; `streams` as in `EdgeProber`."""
+    """`doors.Doorman`. `edge` is the edge's UNIX socket, or an IP address; `port` the public one; `streams` and `address` as in
+    `EdgeProber`."""
 
     def __init__(
         self,
@@ -30,15 +32,21 @@ class EdgeDoorman:
         port: int = 443,
         *,
         streams: Mapping[str, tuple[str, int]] | None = None,
+        address: str | None = None,
     ) -> None:
         self._edge = edge if isinstance(edge, Path) else str(ip_address(edge))
         self._ca_file = ca_file
         self._port = port
         self._streams = streams or {name: (str(self._edge), number) for name, number in STREAMS.items()}
+        self._address = address or str(self._edge)
 
-    def try_door(self, door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
+    def try_door(
+        self, door: Door, uid: str | None, password: str, timeout_s: float, *, key: str = ""
+    ) -> Outcome:
         """By the kind of log-in that the door has."""
         try:
+            if door.login.by is LoginKind.SSH:
+                return try_ssh(self._address, door, Credentials(uid, password, key), timeout_s)
             trusted = ssl.create_default_context(cafile=str(self._ca_file))
             if (stream := _STREAM_TRIES.get(door.login.by)) is None:
                 return self._on_the_web(door, uid, password, timeout_s, trusted)

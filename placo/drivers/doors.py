@@ -19,12 +19,19 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True)
 class Door:
-    """One address of a platform: `path` is what is asked for on the web, with options filled in."""
+    """One address of a platform: `path` is what is asked for on the web, with options filled in.
+
+    Of ssh: the platform's own `port` of the edge, the machine's `host_key` (a line as in known_hosts, without a name), and as
+    which `user` everybody logs in, nobody where people do so with their own names.
+    """
 
     host: str
     protocol: str
     path: str
     login: Login
+    port: int | None = None
+    host_key: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,5 +45,10 @@ class Outcome:
 class Doorman(Protocol):
     """Comes through the edge, checks its certificate, and never raises for what the other side does."""
 
-    def try_door(self, door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
-        """Try to come in, in one log-in of its own, within `timeout_s` seconds. Without a uid: as nobody in particular, on the web only."""
+    def try_door(
+        self, door: Door, uid: str | None, password: str, timeout_s: float, *, key: str = ""
+    ) -> Outcome:
+        """Try to come in, in a log-in of its own, within `timeout_s` seconds. Without a uid: as nobody in particular, on the web only.
+
+        `key` is a private key in OpenSSH's format, for doors that take one.
+        """

@@ -54,7 +54,7 @@ class NginxEdge:
     """`ports.Edge`; safe from several threads and processes (one lock file for all sites).
 
     `listens` are the words of each site's ``listen`` directives, the same as the default server's (``"unix:... ssl"``);
-    `address` is the IP address at which platforms' own ports are opened;
+    `addresses` are the IP addresses at which platforms' own ports are opened;
     `includes` are snippets put into each site, like the page shown while a machine does not answer; `ca_file` is what
     machines' certificates are checked with.
     """
@@ -68,7 +68,7 @@ class NginxEdge:
         config_file: Path,
         ca_file: Path,
         listens: Sequence[str],
-        address: str,
+        addresses: Sequence[str],
         includes: Sequence[Path] = (),
         binary: str = "/usr/sbin/nginx",
     ) -> None:
@@ -81,7 +81,7 @@ class NginxEdge:
         self._certificates = certificates_dir
         self._ca_file = ca_file
         self._listens = tuple(listens)
-        self._address = str(ip_address(address))
+        self._addresses = tuple(_in_url(address) for address in addresses)
         self._includes = tuple(includes)
         self._nginx = Nginx(config_file, pid_file, binary)
 
@@ -221,7 +221,8 @@ class NginxEdge:
         lines = [f"# PLACO platform {slug}: written by the portal, changes made here are lost.\n"]
         for route in routes:
             if route.protocol == SSH:
-                lines.append(f"# {route.host}\nserver {{\n    listen {self._address}:{route.edge_port};\n")
+                lines.append(f"# {route.host}\nserver {{\n")
+                lines += [f"    listen {address}:{route.edge_port};\n" for address in self._addresses]
                 lines.append(f"    proxy_pass {_target(route)};\n    proxy_ssl off;\n}}\n")
         return "".join(lines).encode()
 
@@ -258,8 +259,13 @@ class NginxEdge:
 
 
 def _target(route: EdgeRoute) -> str:
-    address = ip_address(route.address)
-    return f"[{address}]:{route.port}" if address.version == 6 else f"{address}:{route.port}"
+    return f"{_in_url(route.address)}:{route.port}"
+
+
+def _in_url(address: str) -> str:
+    """An IP address as it stands before a port; ValueError for anything else."""
+    parsed = ip_address(address)
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)
 
 
 def _digest(contents: Iterable[bytes]) -> str:

@@ -11,7 +11,8 @@ from placo.drivers.doors import Answer, Door, Outcome
 
 class FakeDoorman:
     """`doors.Doorman`. `knows(door, uid, password)` says whether somebody may come in. Hosts in `silent` do not answer, those in
-    `wide_open` let everybody in, those in `public` whoever gives no name, those in `shut` nobody; `tried` is what was tried, without passwords."""
+    `wide_open` let everybody in, those in `public` whoever gives no name, those in `shut` nobody; `tried` is what was tried, without passwords.
+    A key of ssh says nothing here: whoever knows the password has it, too."""
 
     def __init__(self, knows: Callable[[Door, str, str], bool]) -> None:
         self.knows = knows
@@ -22,7 +23,15 @@ class FakeDoorman:
         self.shut: set[str] = set()
         self.tried: list[tuple[str, str | None]] = []
 
-    def try_door(self, door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
+    def try_door(
+        self,
+        door: Door,
+        uid: str | None,
+        password: str,
+        timeout_s: float,
+        *,
+        key: str = "",  # noqa: ARG002 - as the others
+    ) -> Outcome:
         """As told; at once."""
         with self._lock:
             self.tried.append((door.host, uid))

@@ -6,6 +6,7 @@ and the real bytes of uploads and seeds.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from placo.domain.stock import is_stock
 from placo.drivers import volumes
 from placo.drivers.fake_storage import FakePool, Shelf
 from placo.drivers.fake_templates import FakeTemplates, link_of
@@ -190,6 +192,21 @@ class FakeHypervisor:
             self._put_domain({**domain, "file_system": state and state.capacity})
             return True
 
+    def tell_settings(self, uuid: str, archive: bytes) -> bool:
+        with self._operation("tell_settings"):
+            domain = self._shelf.get("domains", uuid)
+            if domain is None:
+                raise DriverError(f"{self.name}: there is no domain {uuid}")
+            if domain["power"] != Power.RUNNING or uuid in self.deaf_guests:
+                return False
+            self._put_domain({**domain, "told": base64.b64encode(archive).decode()})
+            return True
+
+    def told(self, uuid: str) -> bytes | None:
+        """The settings archive that a running guest was told last, for assertions."""
+        found = (self._shelf.get("domains", uuid) or {}).get("told")
+        return None if found is None else base64.b64decode(found)
+
     def definition(self, uuid: str) -> dict[str, Any]:
         """The fields of a domain's `DomainSpec`, for assertions."""
         found = self._shelf.get("domains", uuid)
@@ -235,12 +252,8 @@ class FakeHypervisor:
                     raise Rejected(
                         f"{self.name}: domain {other['spec']['name']} ({other['spec']['uuid']}) exists"
                     )
-            for volume in (
-                spec.system_volume,
-                spec.data_volume,
-                f"{spec.image}.vmlinuz",
-                f"{spec.image}.initrd",
-            ):
+            own = () if is_stock(spec.image) else (f"{spec.image}.vmlinuz", f"{spec.image}.initrd")
+            for volume in (spec.system_volume, spec.data_volume, *own):
                 self._pool.require(volume)
             if spec.seed_volume is not None:
                 self._pool.require(spec.seed_volume)

@@ -119,7 +119,8 @@ class FakePeople(ABC):
 
     def ssh_keys(self) -> Mapping[str, tuple[str, ...]]:
         with self._operation("ssh_keys"):
-            return {found["uid"]: tuple(found["keys"]) for found in self._shelf.all("keys")}
+            rows = [found for found in self._shelf.all("keys") if not is_stand_in(found["uid"])]
+            return {found["uid"]: tuple(found["keys"]) for found in rows}
 
     def set_ssh_keys(self, uid: str, keys: Iterable[str]) -> None:
         with self._operation("set_ssh_keys"):

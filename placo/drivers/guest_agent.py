@@ -20,6 +20,14 @@ class AgentMissing(DriverError):
     """The agent does not answer (not yet, or not any more)."""
 
 
+class CommandFailed(DriverError):
+    """A program of the guest ended with another exit status than 0."""
+
+    def __init__(self, text: str, status: int | None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class NoSuchFile(DriverError):
     """There is no such file in the guest."""
 
@@ -70,7 +78,7 @@ class GuestAgent:
             )
 
     def run(self, *command: str, timeout_s: float) -> None:
-        """Run a program of the guest to its end; DriverError with what it said when it fails."""
+        """Run a program of the guest to its end; CommandFailed with what it said when it fails, DriverError when it takes longer."""
         path, *arguments = command
         pid = self._call("guest-exec", path=path, arg=arguments, **{"capture-output": True})["pid"]
         end = time.monotonic() + timeout_s
@@ -80,4 +88,5 @@ class GuestAgent:
             time.sleep(EXEC_POLL_S)
         if status.get("exitcode") != 0:
             said = base64.b64decode(status.get("err-data", "")).decode(errors="replace").strip()[-500:]
-            raise DriverError(f"{self.name}: {path} ended with {status.get('exitcode')}: {said}")
+            code = status.get("exitcode")
+            raise CommandFailed(f"{self.name}: {path} ended with {code}: {said}", code)

@@ -52,8 +52,8 @@ exec chroot "$0" "$@"
 """
 
 
-def _run(command: Sequence[str | Path]) -> None:
-    """Run, and on failure say what it was and what it said last."""
+def run(command: Sequence[str | Path]) -> str:
+    """Run; what it said. On failure a DriverError tells what it was and what it said last."""
     environment = {**ENVIRONMENT, **{k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}}
     try:
         done = subprocess.run(
@@ -74,11 +74,12 @@ def _run(command: Sequence[str | Path]) -> None:
         raise DriverError(
             f"image build: {' '.join(map(str, command[:4]))} ... ended with {done.returncode}:\n{last}"
         )
+    return done.stdout
 
 
 def in_chroot(root: Path, command: Sequence[str]) -> None:
     """Run a command in the root file system, without network."""
-    _run(
+    run(
         [
             "unshare",
             "--mount",
@@ -106,7 +107,7 @@ def bootstrap(root: Path, base: Software, suite: str) -> None:
     """Debian with the packages of the base, from the mirrors that this machine uses."""
     excludes = [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT]
     excludes += [f"--dpkgopt={line}" for line in DOCUMENTATION]
-    _run(
+    run(
         [
             "mmdebstrap",
             "--mode=root",
@@ -121,8 +122,13 @@ def bootstrap(root: Path, base: Software, suite: str) -> None:
     )
 
 
-def install_packages(root: Path, packages: Sequence[str], suite: str) -> None:
-    """Add packages with the apt of this machine (its mirrors, proxies and keys), dpkg running inside the root."""
+def install_packages(
+    root: Path, packages: Sequence[str], suite: str, answers: Sequence[str] = (), locales: Sequence[str] = ()
+) -> None:
+    """Add packages with the apt of this machine (its mirrors, proxies and keys), dpkg running inside the root.
+
+    `answers` are told to debconf before; of these `locales` the packages' translations are kept.
+    """
     lists = root / "etc/apt/sources.list"
     lists.write_text("\n".join(_sources(suite)) + "\n", encoding="utf-8")
     empty = root / "etc/apt/placo-none"
@@ -145,13 +151,18 @@ def install_packages(root: Path, packages: Sequence[str], suite: str) -> None:
         "Dpkg::Use-Pty": "false",
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    for locale in sorted(set(locales)):
+        words += ["-o", f"DPkg::Options::=--path-include=/usr/share/locale/{locale}/*"]
+    told = root / "root/placo-answers"
+    told.write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
     inside = (
         "set -eu; root=$1; shift; mount --make-rprivate /; mount -t proc proc $root/proc; "
         "mount --bind /dev/null $root/dev/null 2>/dev/null || true; "
+        "chroot $root debconf-set-selections /root/placo-answers; "
         'apt-get "$@" update; apt-get "$@" -y install $packages'
     )
     script = inside.replace("$packages", " ".join(packages))
-    _run(
+    run(
         [
             "unshare",
             "--mount",
@@ -168,6 +179,7 @@ def install_packages(root: Path, packages: Sequence[str], suite: str) -> None:
         ]
     )
     policy.unlink()
+    told.unlink()
     empty.rmdir()
 
 
@@ -196,7 +208,9 @@ def add_layers(root: Path, layers: Sequence[Software], suite: str, report: Calla
     packages = sorted({package for software in layers for package in software.packages})
     if packages:
         report(f"installing {', '.join(packages)}")
-        install_packages(root, packages, suite)
+        answers = [answer for software in layers for answer in software.answers]
+        locales = [locale for software in layers for locale in software.locales]
+        install_packages(root, packages, suite, answers, locales)
     for software in layers:
         run_build(root, software)
 
@@ -242,21 +256,21 @@ def make_disk(root: Path, place: Path, size: int) -> None:
         path.unlink()
     raw = place / "disk.raw"
     features = "^metadata_csum,^64bit,^resize_inode"
-    _run(["mke2fs", "-q", "-t", "ext4", "-O", features, "-m", "0", "-L", "placo-system",
+    run(["mke2fs", "-q", "-t", "ext4", "-O", features, "-m", "0", "-L", "placo-system",
           "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", "-d", root, raw, f"{size >> 10}k"])  # fmt: skip
-    _run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, place / "disk.qcow2"])
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, place / "disk.qcow2"])
     raw.unlink()
 
 
 def pack(root: Path, archive: Path) -> None:
     """The whole root file system as a tar archive."""
-    _run(["tar", "--numeric-owner", "--xattrs", "-C", root, "-cf", archive, "."])
+    run(["tar", "--numeric-owner", "--xattrs", "-C", root, "-cf", archive, "."])
 
 
 def unpack(archive: Path, root: Path) -> None:
     """What `pack` made, in a new folder."""
     root.mkdir()
-    _run(["tar", "--numeric-owner", "--xattrs", "--same-owner", "-C", root, "-xpf", archive])
+    run(["tar", "--numeric-owner", "--xattrs", "--same-owner", "-C", root, "-xpf", archive])
 
 
 def installed_packages(root: Path) -> dict[str, str]:

@@ -7,26 +7,29 @@ It is named by the hash of what it was made from, so that an image that exists i
     <cache>/placo-www-1f2e3d4c5b6a/{disk.qcow2,vmlinuz,initrd,recipe.json}
 
     python -m placo.drivers.images build [--catalogue FOLDER] [--cache FOLDER] [MACHINE ...]
+
+Stock images are not built: an administrator imports them (placo.drivers.stock_images), and a machine's manifest names one.
+
+    python -m placo.drivers.images import [--cache FOLDER] NAME FILE
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from placo.domain import stock
 from placo.domain.catalogue import SUITE, Catalogue, CatalogueError, Software, load_catalogue, recipe_hash
 from placo.drivers import image_root
+from placo.drivers.image_folder import locked, workplace
 from placo.drivers.ports import DriverError, ImageFiles, Rejected
+from placo.drivers.stock_images import import_image
 
 Report = Callable[[str], None]
 
@@ -51,34 +54,49 @@ class ImageCache:
         return self.catalogue.image_name(machine)
 
     def files(self, name: str) -> ImageFiles:
-        """The files of a built image; Rejected when it has not been built here."""
+        """The files of an image; Rejected when it has not been built, or imported, here."""
         place = self.folder / name
         try:
             facts = json.loads((place / "recipe.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise Rejected(f"image {name} has not been built here (looked in {self.folder})") from error
+            made = f"imported here: {stock.IMPORT}" if stock.is_stock(name) else "built here"
+            raise Rejected(f"image {name} has not been {made} (looked in {self.folder})") from error
+        own = not stock.is_stock(name)
         return ImageFiles(
             name=name,
             disk=place / "disk.qcow2",
-            kernel=place / "vmlinuz",
-            initrd=place / "initrd",
+            kernel=place / "vmlinuz" if own else None,
+            initrd=place / "initrd" if own else None,
             virtual_size=int(facts["virtual_size"]),
         )
 
     def ensure(self, machine: str, report: Report = print) -> ImageFiles:
-        """The image of a kind of machine, built if need be. Needs root. DriverError if the build fails."""
+        """The image of a kind of machine, built if need be. Needs root. DriverError if the build fails, or a stock image that the
+        machine wants is not there or too large for it."""
         name = self.name_for(machine)
-        with self._locked(name):
+        if stock.is_stock(name):
+            return self._imported(machine, name, report)
+        with locked(self.folder, name):
             if not (self.folder / name / "recipe.json").exists():
                 self._build(machine, name, report)
             else:
                 report(f"{name}: already built")
         return self.files(name)
 
+    def _imported(self, machine: str, name: str, report: Report) -> ImageFiles:
+        image, size_gib = self.files(name), self.catalogue.machines[machine].system_disk_gib
+        if image.virtual_size > size_gib << 30:
+            least = -(-image.virtual_size >> 30)
+            raise DriverError(
+                f"{name} does not fit into machine {machine}: write system_disk_gib = {least} or more, it has {size_gib}"
+            )
+        report(f"{name}: imported")
+        return image
+
     def _build(self, machine: str, name: str, report: Report) -> None:
         started = time.monotonic()
         base = self._ensure_base(report)
-        with self._work(name) as work:
+        with workplace(self.folder, name) as work:
             root = work / "root"
             image_root.unpack(base, root)
             image_root.add_layers(root, self._layers(machine), SUITE, lambda text: report(f"{name}: {text}"))
@@ -105,12 +123,12 @@ class ImageCache:
         """The tar archive of the shared first layer."""
         recipe = self.catalogue.base_recipe()
         path = self.folder / f"base-{recipe_hash(recipe)[:12]}.tar"
-        with self._locked(path.name):
+        with locked(self.folder, path.name):
             if path.exists():
                 return path
             started = time.monotonic()
             report(f"{path.stem}: building the layer that all images share")
-            with self._work(path.name) as work:
+            with workplace(self.folder, path.name) as work:
                 base = self.catalogue.software_of(next(iter(self.catalogue.machines)))[0]
                 root = work / "root"
                 image_root.bootstrap(root, base, SUITE)
@@ -121,26 +139,6 @@ class ImageCache:
                 packed.rename(path)
             report(f"{path.stem}: built in {time.monotonic() - started:.0f} s")
         return path
-
-    @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """One builder at a time for each name, in all processes of this machine."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f".{name}.lock").open("w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    @contextmanager
-    def _work(self, name: str) -> Iterator[Path]:
-        """A folder beside the results (so that they can be renamed into place); remains of a killed build are removed."""
-        for remains in self.folder.glob(f".work-{name}-*"):
-            shutil.rmtree(remains, ignore_errors=True)
-        work = Path(tempfile.mkdtemp(prefix=f".work-{name}-", dir=self.folder))
-        work.chmod(0o755)
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def build_all(cache: ImageCache, machines: Sequence[str], report: Report) -> list[ImageFiles]:
@@ -155,13 +153,17 @@ def build_all(cache: ImageCache, machines: Sequence[str], report: Report) -> lis
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m placo.drivers.images", description="Build machine images."
+        prog="python -m placo.drivers.images", description="Build machine images, or import them."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build what is missing")
     build.add_argument("--catalogue", type=Path, default=Path(__file__).resolve().parents[2] / "catalogue")
     build.add_argument("--cache", type=Path, default=default_cache())
     build.add_argument("machines", nargs="*", metavar="MACHINE", help="kinds of machine; all by default")
+    take = commands.add_parser("import", help="take in a stock image, such as Debian's for clouds")
+    take.add_argument("--cache", type=Path, default=default_cache())
+    take.add_argument("name", metavar="NAME", help="what to call it, such as debian12")
+    take.add_argument("file", metavar="FILE", type=Path, help="a disk with a boot loader: qcow2 or raw")
     options = parser.parse_args(arguments)
     started = time.monotonic()
 
@@ -169,6 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
 
     try:
+        if options.command == "import":
+            name = import_image(options.cache, options.name, options.file, report)
+            print(f'In the machine.toml of who is to have it: image = "{name}"')
+            return 0
         images = build_all(
             ImageCache(options.cache, load_catalogue(options.catalogue)), options.machines, report
         )

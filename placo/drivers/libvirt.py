@@ -18,7 +18,7 @@ import libvirt_qemu
 from placo.drivers import libvirt_xml as xml
 from placo.drivers import nwfilter, volumes
 from placo.drivers.connection import Patience, SharedConnection
-from placo.drivers.guest_agent import AgentMissing, GuestAgent, NoSuchFile
+from placo.drivers.guest_agent import AgentMissing, CommandFailed, GuestAgent, NoSuchFile
 from placo.drivers.libvirt_codes import ErrorCode, contract_error, fine_if, power_of
 from placo.drivers.libvirt_events import LibvirtWatch
 from placo.drivers.libvirt_pool import LibvirtPool
@@ -53,6 +53,12 @@ _UNDEFINE = (
 )
 _GROW = ("/usr/sbin/resize2fs", "/dev/vdb")
 _GROW_TIMEOUT_S = 60
+_SETTINGS = "/root/placo-settings"
+"""Where a guest finds the settings that it is told later: nobody but root comes there."""
+_TAKE_SETTINGS = ("/usr/sbin/placo-personalise", "--change", _SETTINGS)
+_TAKE_SETTINGS_TIMEOUT_S = 120
+_USAGE = 64
+"""What placo-personalise ends with when it does not know what it is asked for (sysexits.h)."""
 _AGENT_TIMEOUT_S = 20
 _PATIENCE_S = 10
 _setup_lock = threading.Lock()
@@ -323,6 +329,25 @@ class LibvirtHypervisor:
             self._agent(domain).run(*_GROW, timeout_s=_GROW_TIMEOUT_S)
         except AgentMissing:
             return False
+        return True
+
+    @_guarded
+    def tell_settings(self, uuid: str, archive: bytes) -> bool:
+        domain = self._domain(uuid)
+        if not domain.isActive():
+            return False
+        agent = self._agent(domain)
+        try:
+            agent.write(_SETTINGS, archive)
+            agent.run(*_TAKE_SETTINGS, timeout_s=_TAKE_SETTINGS_TIMEOUT_S)
+        except AgentMissing:
+            return False
+        except CommandFailed as error:
+            if error.status != _USAGE:
+                raise
+            raise Rejected(
+                f"{self.name}: {domain.name()} cannot take other settings: rebuild it from a newer image first"
+            ) from error
         return True
 
     @_guarded

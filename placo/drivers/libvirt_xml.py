@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lxml import etree
 from lxml.builder import E, ElementMaker
 
+from placo.domain.stock import is_stock
 from placo.drivers.libvirt_codes import NetworkSection, NetworkUpdateCommand
 from placo.drivers.ports import DomainSpec, Lease, NetworkSpec
 from placo.drivers.volumes import VolumeState
@@ -62,7 +63,7 @@ def text(element: etree._Element) -> str:
 
 
 def domain_xml(spec: DomainSpec, *, domain_type: str, cpu: str, path_of: Callable[[str], str]) -> str:
-    """A q35 machine without graphics that boots a kernel directly.
+    """A q35 machine without graphics that boots a kernel directly, or by the boot loader of a stock image's own.
 
     `domain_type` is ``kvm`` or ``qemu`` (emulation); `cpu` is a libvirt CPU mode (``host-model``, ``maximum``)
     or the name of a CPU model; `path_of` tells where a volume lies on the host.
@@ -81,12 +82,7 @@ def domain_xml(spec: DomainSpec, *, domain_type: str, cpu: str, path_of: Callabl
         E.metadata(PLACO.machine(platform=spec.platform_uuid)),
         E.memory(str(spec.memory_mib), unit="MiB"),
         E.vcpu(str(spec.vcpus)),
-        E.os(
-            E.type("hvm", arch="x86_64", machine=MACHINE),
-            E.kernel(path_of(f"{spec.image}.vmlinuz")),
-            E.initrd(path_of(f"{spec.image}.initrd")),
-            E.cmdline(_command_line(domain_type)),
-        ),
+        E.os(E.type("hvm", arch="x86_64", machine=MACHINE), *_boot(spec.image, domain_type, path_of)),
         E.features(E.acpi(), E.apic()),  # acpi: without it there is no power button for shutdown
         _cpu(cpu),
         E.clock(offset="utc"),
@@ -107,6 +103,16 @@ def domain_xml(spec: DomainSpec, *, domain_type: str, cpu: str, path_of: Callabl
         type=domain_type,
     )
     return text(domain)
+
+
+def _boot(image: str, domain_type: str, path_of: Callable[[str], str]) -> list[etree._Element]:
+    if is_stock(image):
+        return [E.boot(dev="hd")]  # the first disk
+    return [
+        E.kernel(path_of(f"{image}.vmlinuz")),
+        E.initrd(path_of(f"{image}.initrd")),
+        E.cmdline(_command_line(domain_type)),
+    ]
 
 
 def _command_line(domain_type: str) -> str:

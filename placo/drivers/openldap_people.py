@@ -149,7 +149,7 @@ class OpenLdapPeople:
     # --- ssh keys ---
 
     def ssh_keys(self) -> Mapping[str, tuple[str, ...]]:
-        pattern = "(objectClass=ldapPublicKey)"
+        pattern = f"(&(objectClass=ldapPublicKey)(!(uid={STAND_IN}*)))"
         found = self._sessions.run(
             lambda session: session.search(self._keys, ONELEVEL, pattern, ("uid", "sshPublicKey"))
         )

@@ -54,12 +54,15 @@ class Power(StrEnum):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """A built image on this machine: `name` is its identity (it ends in the content hash), sizes in bytes."""
+    """An image on this machine: `name` is its identity (it ends in the content hash), sizes in bytes.
+
+    A stock image (placo.domain.stock) has no kernel and initrd beside its disk: it boots by its own boot loader.
+    """
 
     name: str
     disk: Path
-    kernel: Path
-    initrd: Path
+    kernel: Path | None
+    initrd: Path | None
     virtual_size: int
 
 
@@ -199,7 +202,8 @@ class Hypervisor(Protocol):
         """Have `callback` called, from a thread of the driver's, for each change in the life of a domain. It has to return at once."""
 
     def ensure_image(self, image: ImageFiles) -> None:
-        """Upload disk, kernel and initrd as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``; a half upload is redone."""
+        """Upload disk, kernel and initrd, those that it has, as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``; a half
+        upload is redone."""
 
     def ensure_network(self, spec: NetworkSpec) -> None:
         """Defined, active and started with the host. A changed reservation is updated in place."""
@@ -217,6 +221,11 @@ class Hypervisor(Protocol):
 
     def grow_file_system(self, uuid: str) -> bool:
         """Have a running domain's file system fill its data volume; False while the guest does not answer."""
+
+    def tell_settings(self, uuid: str, archive: bytes) -> bool:
+        """Hand a running domain another settings archive, and wait until its guest has taken it; False while that does not answer.
+
+        Rejected by a guest that never can: its image is older than that."""
 
     def ensure_content(self, volume: str, content: bytes) -> None:
         """A raw volume with exactly this content (a seed)."""
@@ -388,7 +397,7 @@ class Directory(Protocol):
     # Public keys of ssh, of guests and of everybody else.
 
     def ssh_keys(self) -> Mapping[str, tuple[str, ...]]:
-        """uid -> keys, sorted, of all who have any."""
+        """uid -> keys, sorted, of all who have any, stand-ins left out."""
 
     def set_ssh_keys(self, uid: str, keys: Iterable[str]) -> None:
         """Exactly these keys, which the machines of the person's platforms may read; none removes the entry. Rejected when keys

@@ -21,6 +21,13 @@ def host_key(secret: str, host: str) -> SshKey:
     )
 
 
+def new_key() -> tuple[str, str]:
+    """A key pair of nobody's yet, from random numbers: the private half in OpenSSH's format, the public line without a comment."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return private.decode(), key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
 def fingerprint(public: bytes) -> str:
     """The fingerprint of a public line, as ssh shows it to who comes for the first time."""
     digest = hashlib.sha256(b64decode(public.split()[1])).digest()

@@ -63,7 +63,7 @@ class VolumeStore(Protocol):
 
 
 def ensure_image(store: VolumeStore, image: ImageFiles) -> None:
-    """Disk, kernel and initrd as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``."""
+    """Disk, kernel and initrd, those that it has, as volumes ``<image>.qcow2``, ``.vmlinuz``, ``.initrd``."""
     with _upload_locks[store.key]:  # the same image is often wanted by several runs at once
         try:
             for source, ending in (
@@ -71,7 +71,8 @@ def ensure_image(store: VolumeStore, image: ImageFiles) -> None:
                 (image.initrd, "initrd"),
                 (image.disk, "qcow2"),
             ):
-                _ensure_file(store, f"{image.name}.{ending}", source)
+                if source is not None:
+                    _ensure_file(store, f"{image.name}.{ending}", source)
         except OSError as error:
             raise DriverError(f"image {image.name} cannot be read: {error}") from error
 

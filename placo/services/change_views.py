@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from placo.domain.change import Difference, difference
+from placo.domain.change import Difference
 from placo.domain.lifecycle import RequestState, RunState
 from placo.domain.plan import Plan
 from placo.platforms.models import Platform, Request, User
@@ -29,7 +29,7 @@ class ChangeView:
     @property
     def changed(self) -> Difference:
         """What differs between the plans."""
-        return difference(self.old, self.new)
+        return changes.differ(self.old, self.new)
 
 
 def change_views(requests: Iterable[Request]) -> dict[int, ChangeView]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from placo import wiring
 from placo.domain import saga
-from placo.domain.catalogue import OptionType
+from placo.domain.catalogue import Option, OptionType
 from placo.domain.catalogue_model import DATA_MAX_GIB, MEMORY_MAX_MIB, MEMORY_STEP_MIB, VCPUS_MAX
 from placo.domain.change import (
     Difference,
@@ -47,7 +47,12 @@ def new_machines(request: Request) -> list[PlannedMachine]:
 
 def what(request: Request) -> Difference:
     """What a change changes."""
-    return difference(request.platform.plan, request.plan)
+    return differ(request.platform.plan, request.plan)
+
+
+def differ(old: Plan, new: Plan) -> Difference:
+    """What has to be done to make one plan of a platform of another."""
+    return difference(wiring.catalogue(), old, new)
 
 
 def steps_of(request: Request) -> tuple[saga.StepSpec, ...]:
@@ -58,6 +63,7 @@ def steps_of(request: Request) -> tuple[saga.StepSpec, ...]:
         removed=d.removed,
         resized=d.resized,
         grown=d.grown,
+        told=d.told,
         routes=old.endpoints != new.endpoints,
         end=request.expires_on is not None,
     )
@@ -77,7 +83,7 @@ def submit_change(
     """Freeze the plan of a change and reserve what it takes. InvalidInput names each field; Conflict when it is not the time.
 
     `services` are all that the platform will have (as they are where it is None), `options` are those of services that come new,
-    and of those that stay the ones that choose a size; `sizes` maps machines that stay to some of SIZES, which go before those. Who
+    and of those that stay the ones that can be chosen anew; `sizes` maps machines that stay to some of SIZES, which go before those. Who
     removes a machine, with its data, says so by the platform's slug in `confirm`.
     """
     platform = access.get_managed_platform(acting_user, slug)
@@ -100,7 +106,7 @@ def submit_change(
                 _check_difference(platform, plan, confirm, same_end=same_end)
             if errors:
                 raise InvalidInput(errors)
-            changed = difference(platform.plan, plan)
+            changed = differ(platform.plan, plan)
             request = Request.objects.create(
                 platform=platform,
                 kind=Request.CHANGE,
@@ -126,7 +132,7 @@ def submit_change(
 def _check_difference(platform: Platform, plan: Plan, confirm: str, *, same_end: bool) -> None:
     """That something changes, that it fits the quota, and that who loses data has said so."""
     errors: dict[str, list[object]] = {}
-    changed = difference(platform.plan, plan)
+    changed = differ(platform.plan, plan)
     if same_end and not changed:
         errors["services"] = [_("Nothing would change.")]
     view = quota.view(platform.project, plan.cost - platform.plan.cost)
@@ -162,13 +168,13 @@ def new_plan(
     options: Mapping[str, Mapping[str, Any]],
     sizes: Mapping[str, Mapping[str, Any]],
 ) -> Plan:
-    """The plan of a platform with these services (None: those that it has) and sizes; InvalidInput names each field."""
+    """The plan of a platform with these services (None: those that it has), options and sizes; InvalidInput names each field."""
     catalogue, images, edge, old = wiring.catalogue(), wiring.images(), wiring.site().edge, platform.plan
     chosen = old.services if services is None else check_services(services)
     coming = [s for s in chosen if s not in old.services]
     staying = {s: given for s, given in options.items() if s in chosen and s not in coming}
     checked = check_options(coming, {s: given for s, given in options.items() if s not in staying})
-    checked |= _check_size_options(staying)
+    checked |= _check_again(old, staying)
     kept = {m.name: m for m in old.machines if m.name in catalogue.machines_of(chosen)}
     try:
         return changed_plan(
@@ -189,24 +195,38 @@ def new_plan(
 
 
 def size_options(services: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The options of services by which the size of a machine is chosen: all that can be chosen anew."""
+    """The options of services by which the size of a machine is chosen."""
+    return _named(services, lambda option: option.type is OptionType.SIZE)
+
+
+def options_again(services: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The options of services that can be chosen anew when the services are there."""
+    return _named(services, lambda option: option.again)
+
+
+def _named(services: Iterable[str], wanted: Callable[[Option], bool]) -> dict[str, tuple[str, ...]]:
     known = wiring.catalogue().services
-    return {s: tuple(o.name for o in known[s].options if o.type is OptionType.SIZE) for s in services}
+    return {s: tuple(o.name for o in known[s].options if wanted(o)) for s in services}
 
 
-def _check_size_options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The sizes that are chosen for machines of services which stay; their other options were taken long ago."""
-    sizes = size_options(options)
+def _check_again(old: Plan, options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is chosen anew for services which stay, as far as it is another choice; their other options were taken long ago."""
+    again, known = options_again(options), wiring.catalogue().services
     errors: dict[str, list[object]] = {
-        f"options.{service}.{name}": [_("Of a service that is there, only the size can be changed.")]
+        f"options.{service}.{name}": [_("Of a service that is there, this cannot be changed any more.")]
         for service, given in options.items()
         for name in given
-        if name not in sizes[service]
+        if name not in again[service]
     }
     if errors:
         raise InvalidInput(errors)
     checked = check_options(options, options)
-    return {service: {name: checked[service][name] for name in given} for service, given in options.items()}
+    # A plan that is older than an option says nothing of it: its machines have the default.
+    present = {s: known[s].defaults() | dict(old.options.get(s, {})) for s in options}
+    return {
+        s: {name: checked[s][name] for name in given if checked[s][name] != present[s].get(name)}
+        for s, given in options.items()
+    }
 
 
 def _check_sizes(

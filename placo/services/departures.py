@@ -98,7 +98,7 @@ def guests_listed(*, acting_user: User) -> list[Guest]:
 def leave(*, acting_user: User, uid: str) -> list[str]:
     """Remove somebody from all platforms: as a member, as an owner, with keys, tokens and invitations; the slugs.
 
-    What is busy follows by itself. Roles that the directory gives (owning a project) are taken away there.
+    Platforms that are busy, stuck or wait for a host are no exception. Roles that the directory gives (owning a project) are taken away there.
     """
     view = person_view(acting_user=acting_user, uid=uid)
     if view.user is not None and view.user.is_break_glass:

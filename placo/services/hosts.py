@@ -149,11 +149,11 @@ def templates_of(hosts: Iterable[Host]) -> dict[int, list[TemplateView]]:
         wanted = {kind.name for kind in templates.kinds_of(host)}
         for kind in wiring.catalogue().machines.values():
             image = images[kind.name]
-            row = latest.get((host.pk, image))
-            if row is None and kind.name not in wanted:
+            made = latest.get((host.pk, image))
+            if made is None and kind.name not in wanted:
                 continue
             at, why = broken.get((host.pk, image), (None, ""))
-            views.append(TemplateView(host, image, kind.name, kind.title, row, at, why))
+            views.append(TemplateView(host, image, kind.name, kind.title, made, at, why))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from placo import wiring
@@ -29,10 +29,13 @@ OPEN = tuple(
         PlatformState.STOPPING,
         PlatformState.RESTARTING,
         PlatformState.REBUILDING,
+        PlatformState.CHANGING,
     )
 )
 """States in which people can be added and removed."""
 ALIVE = tuple(state.value for state in PlatformState if state not in ENDED)
+LEAVING = tuple(state for state in ALIVE if state != PlatformState.REQUESTED.value)
+"""States in which people can be removed. Whoever waits for a platform that is not well waits with access, so: all that have a group."""
 
 
 def search_people(*, acting_user: User, slug: str, text: str) -> list[Person]:
@@ -63,9 +66,9 @@ def _person(uid: str) -> Person:
     return person
 
 
-def _open_platform(acting_user: User, slug: str) -> Platform:
+def _open_platform(acting_user: User, slug: str, states: tuple[str, ...] = OPEN) -> Platform:
     platform = access.get_managed_platform(acting_user, slug)
-    if platform.state not in OPEN:
+    if platform.state not in states:
         raise Conflict(
             _("The platform is %(state)s: people cannot be changed now.")
             % {"state": platform.get_state_display()},
@@ -107,8 +110,8 @@ def admit(
 
 
 def remove_member(*, acting_user: User, slug: str, uid: str) -> Membership:
-    """Refuse a person from now on, everywhere on the platform. Owners stay."""
-    platform = _open_platform(acting_user, slug)
+    """Refuse a person from now on, everywhere on the platform, whatever else is under way there. Owners stay."""
+    platform = _open_platform(acting_user, slug, LEAVING)
     if "\x00" in uid:
         raise NotFound(_("This person is not a member."))
     with transaction.atomic():
@@ -129,8 +132,8 @@ def remove_member(*, acting_user: User, slug: str, uid: str) -> Membership:
 
 
 def dismiss(platform: Platform, uid: str, *, acting_user: User | None) -> Membership | None:
-    """Refuse somebody from now on, whoever they are; None for who is no member. Where the platform is busy the directory
-    follows later (`follow_up`). The caller is in a transaction and has asked whether that may be."""
+    """Refuse somebody from now on, whoever they are; None for who is no member. The directory follows at once, whatever else is
+    under way on the platform. The caller is in a transaction and has asked whether that may be."""
     active = _lock(platform, uid)
     row = Membership.objects.filter(platform=platform, uid=uid).first()
     if row is not None:
@@ -202,7 +205,8 @@ def follow_up() -> int:
         kind=RunKind.MEMBER.value,
         state__in=[s.value for s in ACTIVE_RUNS],
     )
-    rows = Membership.objects.filter(~Exists(under_way), settled=False, platform__state__in=OPEN)
+    possible = Q(platform__state__in=OPEN) | Q(platform__state__in=LEAVING, wanted=False)
+    rows = Membership.objects.filter(~Exists(under_way), possible, settled=False)
     count = 0
     for pk in rows.values_list("pk", flat=True):
         with transaction.atomic():
@@ -244,11 +248,11 @@ def _row(platform: Platform, uid: str) -> Membership:
 def _change(
     platform: Platform, row: Membership, acting_user: User | None, active: Run | None, *, wanted: bool
 ) -> None:
-    """A new wish, which the directory follows: now, or when the platform is no longer busy. The caller holds its lock."""
+    """A new wish, which the directory follows: now, or when the platform is there. The caller holds its lock."""
     row.wanted, row.settled, row.version = wanted, False, row.version + 1
     row.save()
     platform.refresh_from_db(fields=["state"])
-    if platform.state in OPEN or active is not None:
+    if platform.state in (OPEN if wanted else LEAVING) or active is not None:
         _follow(platform, row, acting_user, active)
 
 

@@ -29,6 +29,7 @@ def names_of(plan: Plan) -> frozenset[Record]:
     return records_of(
         plan,
         addresses=map(str, site.dns.addresses),
+        port=site.edge.port,
         mail_exchanger=exchanger,
         keys={name: key for name, key in keys.items() if key},
     )

@@ -45,7 +45,7 @@ def given_up(run: Run, step: Step, rows: list[Step], *, message: str) -> str:
 
 def waiting(run: Run, step: Step, rows: list[Step], *, answer: NotYet) -> str:
     now = timezone.now()
-    patience = timedelta(seconds=saga.policy(step.action).deadline)
+    patience = timedelta(seconds=saga.policy(step.action).deadline * answer.patience)
     if step.started_at is not None and now - step.started_at > patience:
         step.failures, why = saga.policy(step.action).attempts, f"gave up waiting: {answer.message}"
         if run.kind == RunKind.REBUILD.value:  # its old system is there: nobody has to decide

@@ -14,10 +14,11 @@ from uuid import UUID, uuid4
 from django.utils.translation import gettext as _
 
 from placo import wiring
-from placo.domain.change import Size, difference
+from placo.domain.change import Size
 from placo.domain.lifecycle import PlatformState
 from placo.domain.plan import Plan, PlannedMachine, cost_of, hash_of, make_plan
 from placo.domain.plan_items import Item, compare
+from placo.domain.stock import is_stock
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Platform, Project, Request, User
 from placo.services import auditlog, changes, clock, placement, quota
@@ -204,11 +205,15 @@ def _kept(left: Platform) -> str:
 
 def unbuilt(machine: PlannedMachine) -> str | None:
     """Why a machine cannot be made from its image here: in words; None where it can."""
+    words = {"machine": machine.name, "image": machine.image}
     try:
-        wiring.images().files(machine.image)
+        found = wiring.images().files(machine.image)
     except DriverError:
-        message = _("The image of %(machine)s has not been built on this site yet (make images).")
-        return message % {"machine": machine.name}
+        if is_stock(machine.image):
+            return _("The image %(image)s of %(machine)s has not been imported on this site yet.") % words
+        return _("The image of %(machine)s has not been built on this site yet (make images).") % words
+    if found.virtual_size > machine.system_disk_gib << 30:
+        return _("The image %(image)s does not fit on the system disk of %(machine)s.") % words
     return None
 
 
@@ -265,19 +270,21 @@ def _draw_change(request: Request) -> Draft:
     asked = check_services(wanted.services)
     kept = [m for m in wanted.machines if m.name in {o.name for o in old.machines}]
     coming = [s for s in asked if s not in old.services]
-    sizes = changes.size_options(s for s in asked if s in old.services)
+    again = changes.options_again(s for s in asked if s in old.services)
     chosen = _still_options(wanted, asked)
     plan = changes.new_plan(
         platform,
         asked,
-        {s: {n: v for n, v in chosen[s].items() if s in coming or n in sizes.get(s, ())} for s in chosen},
+        {s: {n: v for n, v in chosen[s].items() if s in coming or n in again.get(s, ())} for s in chosen},
         {
             m.name: vars(Size.of(m))
             for m in kept
             if Size.of(m) != Size.of(old.machine(m.name)) and m.name in catalogue.machines
         },
     )
-    unasked = [name for name in difference(old, plan).removed if name not in difference(old, wanted).removed]
+    unasked = [
+        name for name in changes.differ(old, plan).removed if name not in changes.differ(old, wanted).removed
+    ]
     if unasked:
         message = _(
             "With the catalogue of today it would also remove %(machines)s, which nobody has confirmed."
@@ -286,7 +293,7 @@ def _draw_change(request: Request) -> Draft:
     end, today = request.expires_on, clock.today()
     if end is not None:
         end = min(end, today + timedelta(days=platform.project.max_days)) if end > today else None
-    if not difference(old, plan) and end in (None, platform.expires_on):
+    if not changes.differ(old, plan) and end in (None, platform.expires_on):
         raise Conflict(_("Nothing of what was asked for is left to do."))
     return Draft(plan, end, None)
 

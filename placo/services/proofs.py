@@ -16,7 +16,7 @@ from placo import wiring
 from placo.celery import ring_for
 from placo.domain import stand_ins
 from placo.domain.lifecycle import ACTIVE_RUNS, PlatformState, RunKind
-from placo.drivers.ports import DriverError
+from placo.drivers.ports import Directory, DriverError
 from placo.platforms.models import Notice, Platform, Proof, ProofCase, Run, User
 from placo.services import access, auditlog, clock, limits, notices
 from placo.services.commits import after_commit
@@ -140,7 +140,7 @@ def sweep() -> int:
         found = directory.stand_ins()
         for uid in found.uids:
             if not _needed(uid):
-                directory.remove_guest(uid)
+                take_away(directory, uid)
                 gone += 1
         for slug, uuid in found.platforms.items():
             if not _needed(slug):
@@ -151,6 +151,12 @@ def sweep() -> int:
     if gone:
         log.warning("%d stand-ins that a proof left have been taken away", gone)
     return gone
+
+
+def take_away(directory: Directory, uid: str) -> None:
+    """A stand-in goes, with the key that it may have: first that, for nobody finds the keys of who is gone."""
+    directory.set_ssh_keys(uid, ())
+    directory.remove_guest(uid)
 
 
 def _needed(name: str) -> bool:

@@ -23,13 +23,14 @@ from django.db import transaction
 from placo import wiring
 from placo.domain import proofs as rules
 from placo.domain import protocols, stand_ins
-from placo.domain.doors import Access
+from placo.domain.doors import KEY, Access
 from placo.domain.proofs import BOUND_S, Case, Trial
 from placo.domain.stand_ins import Role
 from placo.drivers.doors import Answer, Door, Outcome
 from placo.drivers.ports import DriverError, Person
+from placo.drivers.ssh import new_key
 from placo.platforms.models import Platform, Proof, ProofCase
-from placo.services import clock, proofs
+from placo.services import clock, proofs, seeds
 
 T = TypeVar("T")
 log = logging.getLogger("placo.proofs")
@@ -66,17 +67,24 @@ class Place:
 def places(platform: Platform) -> list[Place]:
     """Every address of the platform that the catalogue says how to try."""
     plan, catalogue, edge = platform.plan, wiring.catalogue(), wiring.site().edge
-    planned = {(e.service, e.url) for e in plan.endpoints}
+    planned = {(e.service, e.url): e for e in plan.endpoints}
+    own_ports = {(e.service, e.host): e.edge_port for e in plan.endpoints}
     found = []
     for name in plan.services:
         service = catalogue.services.get(name)
         options = plan.options.get(name, {})
         for endpoint in service.endpoints if service else ():
             host = f"{endpoint.label(plan.slug)}.{edge.domain}"
-            url = protocols.address(endpoint.protocol, host, endpoint.path_for(plan.slug, options), edge.port)
-            if (name, url) in planned:  # what came into the catalogue later is not there yet
+            own = own_ports.get((name, host)) if endpoint.protocol == protocols.SSH else edge.port
+            path = endpoint.path_for(plan.slug, options)
+            url = protocols.address(endpoint.protocol, host, path, own, endpoint.user)
+            there = planned.get((name, url))
+            if there is not None:  # what came into the catalogue later is not there yet
                 path = endpoint.login_path_for(plan.slug, options)
-                door = Door(host, endpoint.protocol, path, endpoint.login)
+                key = seeds.host_key_line(plan.machine(there.machine)) if there.edge_port else ""
+                door = Door(
+                    host, endpoint.protocol, path, endpoint.login, there.edge_port, key, endpoint.user
+                )
                 found.append(Place(name, endpoint.name, endpoint.access_for(options), door))
     return found
 
@@ -129,6 +137,8 @@ class _Making:
 
     proof: Proof
     passwords: dict[Role, str] = field(default_factory=dict, repr=False)
+    keys: dict[Role, str] = field(default_factory=dict, repr=False)
+    """Private keys of ssh, where a door takes one."""
     until: float = 0.0
 
     def all(self) -> list[ProofCase]:
@@ -161,6 +171,7 @@ class _Making:
         """Make the stand-ins, as far as these doors need them."""
         directory, platform = wiring.directory(), self.proof.platform
         owners = any(place.access is Access.OWNERS for place in doors)
+        keys = any(KEY in place.door.login.ways for place in doors)
         elsewhere = stand_ins.slug_of(platform.pk)
         self._still()
         directory.ensure_platform(elsewhere, _uuid_of(platform), ())
@@ -170,12 +181,15 @@ class _Making:
             uid, password = self._uid(role), secrets.token_urlsafe(24)
             # One who was left by a proof that died is made anew: nothing of it holds any more.
             self._still()
-            directory.remove_guest(uid)
+            proofs.take_away(directory, uid)
             over = clock.now() - timedelta(days=1) if role is Role.EXPIRED else None
             mail = f"{uid}@{stand_ins.MAIL_DOMAIN}"
             directory.ensure_guest(Person(uid, f"Stand-in ({role})", mail, guest=True, ends_at=over))
             directory.set_guest_password(uid, password)
             self.passwords[role] = password
+            if keys:
+                self.keys[role], public = new_key()
+                directory.set_ssh_keys(uid, [public])
             if role in INSIDE:
                 directory.ensure_member(platform.slug, uid, owner=owners and role is not Role.MEMBER)
             elif role is Role.STRANGER:
@@ -193,7 +207,7 @@ class _Making:
         try:
             self._still()
             for role in Role:
-                directory.remove_guest(self._uid(role))
+                proofs.take_away(directory, self._uid(role))
             directory.remove_platform(stand_ins.slug_of(platform.pk), _uuid_of(platform))
         except (DriverError, SupersededError) as error:
             log.warning("stand-ins of %s are taken away later: %s", platform.slug, error)
@@ -249,7 +263,10 @@ class _Making:
         if role is None:
             return wiring.doorman().try_door(place.door, None, "", left)
         password = self.passwords[role] if right else secrets.token_urlsafe(24)
-        return wiring.doorman().try_door(place.door, self._uid(role), password, left)
+        key = ""
+        if KEY in place.door.login.ways:
+            key = self.keys[role] if right else new_key()[0]
+        return wiring.doorman().try_door(place.door, self._uid(role), password, left, key=key)
 
     def _case(
         self, place: Place, case: Case, outcome: Outcome, *, passed: bool, seconds: float | None = None

@@ -187,10 +187,12 @@ def approve_request(
     if request.kind == Request.CHANGE:
         steps = changes.steps_of(request)
         return runs.start(platform, RunKind.CHANGE, steps, acting_user=acting_user, request=request)
-    names = {u.username: u.display_name for u in User.objects.filter(username__in=plan.owners)}
+    left = set(platform.stepped_down.values_list("uid", flat=True))  # since it was asked for
+    owners = [uid for uid in plan.owners if uid not in left]
+    names = {u.username: u.display_name for u in User.objects.filter(username__in=owners)}
     Membership.objects.bulk_create(
         Membership(platform=platform, uid=uid, name=names.get(uid, uid), owner=True, settled=True)
-        for uid in plan.owners
+        for uid in owners
     )
     platform.term_from = clock.today()
     platform.expires_on = platform.term_from + timedelta(days=plan.days)

@@ -8,7 +8,8 @@ from typing import Any
 from placo import wiring
 from placo.domain.catalogue import OptionValue
 from placo.domain.plan import Plan, PlannedMachine
-from placo.drivers.archive import Identity, render_archive
+from placo.domain.stock import is_stock
+from placo.drivers.archive import Identity, render_archive, stock_archive
 from placo.drivers.ports import SshKey
 from placo.drivers.seed import build_seed
 from placo.drivers.ssh import fingerprint, host_key
@@ -78,6 +79,12 @@ def _host_key(machine: PlannedMachine) -> SshKey:
     return host_key(wiring.machine_secret(machine.uuid, HOST_KEY_PURPOSE), machine.fqdn)
 
 
+def host_key_line(machine: PlannedMachine) -> str:
+    """A machine's public SSH host key, without a comment."""
+    kind, body, *_comment = _host_key(machine).public.decode().split()
+    return f"{kind} {body}"
+
+
 def known_by(machine: PlannedMachine) -> str:
     """The fingerprint of a machine's SSH host key."""
     return fingerprint(_host_key(machine).public)
@@ -113,4 +120,5 @@ def archive(plan: Plan, machine: PlannedMachine) -> bytes:
 
 def seed(plan: Plan, machine: PlannedMachine) -> bytes:
     """The seed disk of a machine."""
-    return build_seed(archive(plan, machine), instance_id=machine.uuid, hostname=machine.hostname)
+    guest = stock_archive(wiring.catalogue(), machine.name) if is_stock(machine.image) else None
+    return build_seed(archive(plan, machine), machine.uuid, machine.hostname, guest)

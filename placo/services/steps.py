@@ -8,19 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from django.db.models import Min
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from placo import wiring
+from placo.domain.lifecycle import RunKind
 from placo.domain.protocols import SMTP
 from placo.domain.saga import Verb
-from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power
+from placo.domain.stock import is_stock
+from placo.drivers.ports import EdgeRoute, Lease, MachineAccount, MailDomain, NetworkSpec, Power, Rejected
 from placo.platforms.models import Machine, Membership, Platform, Step
 from placo.services import cloning, names, probing, renewal, seeds
 from placo.services.work import Answer, Done, Guard, NotYet, Work
 
 SHUTDOWN_PATIENCE_S = 40
 """How long a guest may take to power off by itself before it is switched off."""
+STOCK_PATIENCE = 2
+"""A stock image takes twice the time of PLACO's own to boot, and more where much else boots."""
 HEALTH_PATIENCE_S, HEALTH_POLL_S = 2.0, 0.05
 """How long one step asks a machine that was resumed, and how often."""
 
@@ -166,9 +170,23 @@ def _volume_grown(work: Work) -> Answer:
 
 
 def _file_system_grown(work: Work) -> Answer:
+    if is_stock(work.machine.image):
+        return Done()  # the machine does it itself (guest-stock/): nothing in it waits for orders
     if not work.host.grow_file_system(work.machine.uuid):
         return NotYet(2.0, "the machine does not answer")
     return Done()
+
+
+def _settings_told(work: Work) -> Answer:
+    """A machine that runs is told what its platform's plan says now; its software takes it in (`configure`)."""
+    m = work.machine
+    try:
+        taken = work.host.tell_settings(m.uuid, seeds.archive(work.plan, m))
+    except Rejected:
+        if work.plan != work.step.run.platform.plan:
+            raise
+        return Done()  # on the way back: one that can never take other settings has those that it came with
+    return Done() if taken else NotYet(2.0, "the machine does not answer")
 
 
 def _end_moved(work: Work) -> Answer:
@@ -243,7 +261,7 @@ def _healthy(work: Work) -> Answer:
     if power is Power.STOPPED:
         work.host.start_domain(m.uuid)
     work.note("starting", result.answer)
-    return NotYet(1.0, result.answer)
+    return NotYet(1.0, result.answer, STOCK_PATIENCE if is_stock(m.image) else 1)
 
 
 def _note_duration(work: Work) -> None:
@@ -276,6 +294,8 @@ def _member_settled(work: Work) -> Answer:
             work.directory.remove_owner(platform.slug, uid)
     else:
         work.directory.remove_member(platform.slug, uid)
+        if _may_come_back(work):
+            return NotYet(0.5, "another step is at the platform's people")
     with work.writing():
         now = Membership.objects.select_for_update().filter(pk=row.pk).first()
         if now is not None and now.version != row.version:
@@ -286,6 +306,17 @@ def _member_settled(work: Work) -> Answer:
             now.settled = True
             now.save(update_fields=["settled"])
     return Done()
+
+
+def _may_come_back(work: Work) -> bool:
+    """Whether a step of another run may let this person in once more: one that began, and read who belongs there, before the wish
+    to refuse them was committed. It is asked after the effect, which is then repeated; who begins later knows of the wish."""
+    run = work.step.run
+    if run.kind != RunKind.MEMBER.value:
+        return False
+    about = Q(action="directory") | Q(action="member", target=work.step.target)
+    others = Step.objects.filter(about, run__platform=run.platform_id, lease_until__gt=timezone.now())
+    return others.exclude(run=run).exists()
 
 
 def _member_refused(work: Work) -> Answer:
@@ -321,6 +352,7 @@ ACTIONS: dict[str, tuple[Half, Half]] = {
     "exchange": (_exchanged, _nothing),
     "volume": (_volume_grown, _nothing),
     "file-system": (_file_system_grown, _nothing),
+    "settings": (_settings_told, _nothing),
     "edge": (_edge_up, _edge_gone),
     "health": (_healthy, _nothing),
     "seed-release": (_seed_released, _nothing),

@@ -15,6 +15,7 @@ from placo import logs, wiring
 from placo.domain.catalogue import Machine as Kind
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RequestState
 from placo.domain.plan import PlannedMachine
+from placo.domain.stock import is_stock
 from placo.drivers.ports import DriverError, Hypervisor, Rejected, TemplateBroken, TemplateSpec, Unavailable
 from placo.platforms.models import Host, Machine, Platform, Request, Run, Template
 from placo.services import auditlog
@@ -25,6 +26,7 @@ log = logs.get_logger("placo.templates")
 MEMORY_RESERVE_MIB = 256
 """What a host keeps free beside the memory of a machine that is resumed."""
 _MAKERS = 0x706C7465  # "plte": the advisory lock of a host's maker of templates
+STOCK_BOOTS = "machines of a stock image boot: such an image does not wait in a template to be somebody"
 RETRY = timedelta(minutes=10)
 """How long after a failure a template is tried again."""
 
@@ -65,7 +67,7 @@ def choose(host: Host, hypervisor: Hypervisor, machine: PlannedMachine) -> Choic
         return Choice(reason=Template.OFF)
     spec = spec_of(machine)
     try:
-        key = hypervisor.template_key(spec)
+        key = _key(hypervisor, spec)
     except Rejected as error:
         return Choice(reason=Template.IMPOSSIBLE, detail=str(error))
     row = Template.objects.filter(host=host, image=spec.image, key=key).first()
@@ -79,6 +81,13 @@ def choose(host: Host, hypervisor: Hypervisor, machine: PlannedMachine) -> Choic
     if free < machine.memory_mib + MEMORY_RESERVE_MIB:
         return Choice(reason=Template.MEMORY, detail=f"{free} MiB free")
     return Choice(template=row.name)
+
+
+def _key(hypervisor: Hypervisor, spec: TemplateSpec) -> str:
+    """`Hypervisor.template_key`; Rejected for a stock image as well."""
+    if is_stock(spec.image):
+        raise Rejected(STOCK_BOOTS)
+    return hypervisor.template_key(spec)
 
 
 def _not_there(machine: PlannedMachine, spec: TemplateSpec) -> Choice:
@@ -167,7 +176,7 @@ def _busy(host: Host) -> bool:
 def _keep(host: Host, hypervisor: Hypervisor, spec: TemplateSpec) -> None:
     """Make one template if it is not there."""
     try:
-        key = hypervisor.template_key(spec)
+        key = _key(hypervisor, spec)
     except Rejected as error:
         Template.objects.update_or_create(
             host=host,
@@ -238,6 +247,8 @@ def _collect(host: Host, hypervisor: Hypervisor) -> None:
     rows = list(Template.objects.filter(host=host).exclude(key=""))
     stale = [row for row in rows if (row.image, row.key) not in current]
     keep = {row.name for row in rows if row not in stale}
+    # One that would be made today and is there already is taken over when it is asked for.
+    keep |= {f"{image}--{key}" for image, key in current - {(row.image, row.key) for row in rows}}
     for volume in hypervisor.remove_templates("placo-", keep):
         log.info("volume of an unused template removed", host=host.name, volume=volume)
     Template.objects.filter(pk__in=[row.pk for row in stale]).delete()

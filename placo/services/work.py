@@ -44,10 +44,11 @@ class Done:
 
 @dataclass(frozen=True)
 class NotYet:
-    """Ask again after so many seconds; `message` says what is waited for."""
+    """Ask again after so many seconds; `message` says what is waited for, `patience` by how much longer than its kind of step usually is."""
 
     after: float
     message: str
+    patience: float = 1
 
 
 @dataclass(frozen=True)

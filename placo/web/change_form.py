@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from placo.domain.catalogue import Option, OptionType, Service
+from placo.domain.catalogue import Option, Service
 from placo.domain.plan import PlannedMachine
 from placo.platforms.models import Platform
 from placo.services import selectors, validation
@@ -28,8 +28,8 @@ def _typed(text: str) -> Any:
 
 @dataclass
 class ChangeForm:
-    """What the platform shall have. `options` are those of services that may come new, and of those that are there the ones by
-    which a size is chosen; `sizes` are those of its machines."""
+    """What the platform shall have. `options` are those of services that may come new, and of those that are there the ones that
+    can be chosen anew; `sizes` are those of its machines."""
 
     services: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -89,14 +89,14 @@ class ChangeForm:
 
 
 def _asked(service: Service, present: Collection[str]) -> tuple[Option, ...]:
-    """The options of a service that can be chosen in a change: of one that is there, sizes alone."""
+    """The options of a service that can be chosen in a change: of one that is there, what can be chosen anew."""
     if service.id not in present:
         return service.options
-    return tuple(option for option in service.options if option.type is OptionType.SIZE)
+    return tuple(option for option in service.options if option.again)
 
 
 def service_fields(platform: Platform, form: ChangeForm, errors: dict[str, str]) -> list[dict[str, Any]]:
-    """The check boxes: each service that there is, with the machines that would go with it and its options; sizes alone if it is there."""
+    """The check boxes: each service that there is, with the machines that would go with it and its options; if it is there, what can be chosen anew."""
     plan, rows = platform.plan, []
     for card in selectors.service_cards():
         service = card.service

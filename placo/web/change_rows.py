@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -11,7 +11,7 @@ from django.utils.formats import date_format
 from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
-from placo.domain.plan import PlannedMachine
+from placo.domain.plan import Plan, PlannedMachine
 from placo.domain.plan_items import Item, differences
 from placo.services import selectors
 from placo.services.change_views import ChangeView
@@ -72,11 +72,11 @@ _WRITTEN: dict[str, Callable[[Any], str]] = {
 def change_rows(view: ChangeView, *, brief: bool = False) -> list[Row]:
     """What a change changes: what is lost first, then services, options, machines, addresses and the end.
 
-    A brief list leaves out what follows from a service: its options and addresses.
+    A brief list leaves out what follows from a service that comes: its options, and addresses.
     """
     found = differences(view.old, view.new, view.ends)
-    shown = [item for item in found if not (brief and item.kind in ("options", "endpoints"))]
-    rows = [_row(item, _note(item)) for item in shown]
+    shown = [item for item in found if not (brief and _follows(item, view.old))]
+    rows = [_row(item, _note(item, view.changed.told)) for item in shown]
     return sorted(rows, key=lambda row: row.kind != "loss")
 
 
@@ -93,8 +93,14 @@ def _row(item: Item, note: object = "") -> Row:
     return Row(_label(item), before, after, kind if comes_and_goes else "", str(note))
 
 
-def _note(item: Item) -> object:
-    """What the change of a living machine means for who uses it."""
+def _follows(item: Item, old: Plan) -> bool:
+    return item.kind == "endpoints" or (item.kind == "options" and item.path[1] not in old.services)
+
+
+def _note(item: Item, told: Collection[str]) -> object:
+    """What the change of a living machine means for who uses it; `told` are those that take other settings."""
+    if item.kind == "options" and told and not item.came and not item.went:
+        return _("The service takes it in while it runs.")
     if item.kind != "machines":
         return ""
     if item.went:

@@ -153,6 +153,12 @@ STEPS: dict[str, StepWords] = {
             "The data volume is larger, but the machine does not answer the host, or does not see it yet."
         ),
     ),
+    "settings": _changes(
+        gettext_lazy("settings"),
+        gettext_lazy("Telling %(target)s its new settings"),
+        gettext_lazy("Telling %(target)s its former settings"),
+        gettext_lazy("The machine does not answer the host, or its software did not take the settings."),
+    ),
     "personalise": StepWords(
         gettext_lazy("identity"),
         gettext_lazy("Giving %(target)s its name, address and secrets"),

@@ -73,8 +73,12 @@ class NginxOutside:
             pid_file=self.nginx.pid_file,
             config_file=self.nginx.config_file,
             ca_file=self.nginx.ca_file,
-            address="127.0.0.1",
-            listens=(f"127.0.0.1:{self.nginx.port} ssl", f"unix:{self.nginx.socket} ssl"),
+            addresses=("127.0.0.1", "::1"),
+            listens=(
+                f"127.0.0.1:{self.nginx.port} ssl",
+                f"[::1]:{self.nginx.port} ssl",
+                f"unix:{self.nginx.socket} ssl",
+            ),
             includes=(self.nginx.stopped_snippet, *includes),
         )
 

@@ -37,6 +37,11 @@ class World:
             f"{self.prefix}-{hashlib.sha256(disk.read_bytes()).hexdigest()[:8]}", disk, kernel, initrd, 1
         )
 
+    def stock_image(self) -> ImageFiles:
+        """The same as one that was imported: a disk that has to boot by itself."""
+        built = self.image()
+        return ImageFiles(f"stock-{built.name}", built.disk, None, None, built.virtual_size)
+
     def network(
         self, *leases: Lease, number: int = 0, dns_hosts: tuple[tuple[str, str], ...] = ()
     ) -> NetworkSpec:
@@ -98,7 +103,7 @@ class World:
         inventory = self.hypervisor.inventory()
         return (
             {domain.name for domain in inventory.domains if domain.name.startswith(self.prefix)},
-            {volume for volume in inventory.volumes if volume.startswith(self.prefix)},
+            {v for v in inventory.volumes if v.startswith((self.prefix, f"stock-{self.prefix}"))},
             {network for network in inventory.networks if network.startswith(self.prefix)},
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import socketserver
 import ssl
@@ -20,11 +21,28 @@ from typing import Any
 
 import httpx
 
+from deploy.lab.layout import REPOSITORY
 from deploy.lab.shell import render
 from deploy.rehearsal.process import Server, free_port
 from placo.domain.protocols import STREAMS
 from placo.drivers.certificates import issue_from
 from placo.drivers.ports import KeyPair
+
+PAGES = REPOSITORY / "deploy" / "lab" / "pages"
+
+
+def understandable(page: str) -> bool:
+    """Whether a page says to people, in each of the two languages and marked as such, that a machine is stopped and who starts it."""
+    _before, found, french = page.partition('lang="fr"')
+    english = page.removesuffix(french)
+    return bool(
+        found
+        and '<html lang="en">' in english
+        and re.search(r"machine is stopped or starting", english)
+        and re.search(r"owner can start it in PLACO", english)
+        and re.search(r"machine est arrêtée ou en cours de démarrage", french)
+        and re.search(r"personne responsable de la plateforme peut la démarrer dans PLACO", french)
+    )
 
 
 class Machine:
@@ -136,19 +154,25 @@ class PrivateNginx:
         pair = issue_from(root, ["unknown.placo.localhost"])
         (folder / "tls" / "certificate.pem").write_bytes(pair.certificate)
         (folder / "tls" / "key.pem").write_bytes(pair.key)
-        (folder / "pages" / "unknown.html").write_text("no such platform")
-        (folder / "pages" / "stopped.html").write_text("stopped or starting")
+        for page in PAGES.glob("*.html"):
+            (folder / "pages" / page.name).write_bytes(page.read_bytes())
         lab = SimpleNamespace(run=folder, logs=folder, edge=folder, edge_socket=self.socket)
         self.stopped_snippet = folder / "snippets" / "stopped.conf"
         self.stopped_snippet.write_text(render("stopped.conf.j2", lab=lab))
         (folder / "tls" / "certificate.key").symlink_to("key.pem")
         self.stream_ports = {name: free_port() for name in STREAMS}
         configuration = render(
-            "edge.conf.j2", lab=lab, address="127.0.0.1", streams=self.stream_ports, ca=self.ca_file
+            "edge.conf.j2",
+            lab=lab,
+            address="127.0.0.1",
+            address6="::1",
+            streams=self.stream_ports,
+            ca=self.ca_file,
         )
         self.plain_port = free_port()
         for known, mine in ((443, self.port), (80, self.plain_port)):
-            configuration = configuration.replace(f"127.0.0.1:{known} ", f"127.0.0.1:{mine} ")
+            for address in ("127.0.0.1", "[::1]"):
+                configuration = configuration.replace(f"{address}:{known} ", f"{address}:{mine} ")
         self.config_file.write_text(configuration)
         command = ["/usr/sbin/nginx", "-c", str(self.config_file), "-e", str(folder / "errors.log")]
         self.server = Server(command, self._answers, folder / "nginx.log")
@@ -171,10 +195,14 @@ class PrivateNginx:
             url = f"https://{host}:{port}{path}"
             return client.request(method, url, headers=dict(headers or {}), content=content)
 
-    def says(self, host: str, protocol: str) -> bytes:
+    def says(self, host: str, protocol: str, *, address: str = "127.0.0.1", source: str = "") -> bytes:
         """What a server says first in a protocol that is not HTTPS; b"" when it hangs up. The certificate is checked for `host`."""
         trusted = ssl.create_default_context(cafile=str(self.ca_file))
-        plain = socket.create_connection(("127.0.0.1", self.stream_ports[protocol]), timeout=10)
+        plain = socket.create_connection(
+            (address, self.stream_ports[protocol]),
+            timeout=10,
+            source_address=(source, 0) if source else None,
+        )
         with plain, trusted.wrap_socket(plain, server_hostname=host) as secured:
             try:
                 return secured.recv(100)

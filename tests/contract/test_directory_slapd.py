@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import ldap
@@ -90,6 +91,45 @@ def test_a_machine_sees_no_password_and_no_other_platform(
     ):
         with pytest.raises(ldap.NO_SUCH_OBJECT):
             connection.search_s(elsewhere, ldap.SCOPE_SUBTREE)
+
+
+def test_a_machine_may_ask_whose_time_is_over_and_read_no_date(
+    slapd: PrivateSlapd, real_directory: openldap.OpenLdapDirectory
+) -> None:
+    """What `keys-of` asks (catalogue/software/ssh): a key binds nobody, so the end of an account is the machine's to respect."""
+    made(real_directory, "contract-a", ("olivier",))
+    for slug, uid, days in (
+        ("contract-a", "g-contract-over", -1),
+        ("contract-a", "g-contract-lasts", 1),
+        ("contract-b", "g-contract-elsewhere", 1),
+    ):
+        ends_at = datetime.now(UTC) + timedelta(days=days)
+        real_directory.ensure_guest(Person(uid, uid, f"{uid}@placo.test", guest=True, ends_at=ends_at))
+        if slug not in real_directory.platforms():
+            made(real_directory, slug, ("elodie",))
+        real_directory.ensure_member(slug, uid)
+    real_directory.ensure_machine_account("contract-a", MachineAccount("gateway", "its secret"))
+    connection = ldap.initialize(slapd.uri)
+    connection.simple_bind_s(real_directory.machine_dn("contract-a", "gateway"), "its secret")
+
+    def lasts(dn: str) -> bool:
+        now = datetime.now(UTC).strftime("%Y%m%d%H%M%SZ")
+        try:
+            return bool(
+                connection.search_s(dn, ldap.SCOPE_BASE, f"(!(pwdEndTime<={now}))", ["uid", "pwdEndTime"])
+            )
+        except ldap.NO_SUCH_OBJECT:
+            return False
+
+    guests = f"ou=guests,ou=people,{BASE}"
+    assert lasts(f"uid=olivier,ou=people,{BASE}"), "who has no end"
+    assert lasts(f"uid=g-contract-lasts,{guests}")
+    assert not lasts(f"uid=g-contract-over,{guests}")
+    assert not lasts(f"uid=g-contract-elsewhere,{guests}"), "nobody of another platform"
+    found = connection.search_s(
+        f"ou=people,{BASE}", ldap.SCOPE_SUBTREE, "(uid=g-contract-*)", ["uid", "pwdEndTime"]
+    )
+    assert {name for _dn, entry in found for name in entry} == {"uid"}
 
 
 def test_a_machine_password_is_stored_hashed_and_never_locked_out(

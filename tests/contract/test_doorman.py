@@ -5,26 +5,39 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from placo.domain.doors import Login, LoginKind
+from placo.domain.doors import KEY, Login, LoginKind
+from placo.domain.doors import PASSWORD as BY_PASSWORD
 from placo.drivers.certificates import create_root
 from placo.drivers.doorman import EdgeDoorman
 from placo.drivers.doors import Answer, Door, Doorman
 from placo.drivers.fake_doorman import FakeDoorman
+from placo.drivers.ssh import new_key
 from tests.contract.door_servers import DoorServer
+from tests.contract.door_ssh_server import SshDoorServer
 
 ROOT = create_root("PLACO test root")
 HOST = "alpha-any.placo.localhost"
 UID, PASSWORD = "g-0-17-member", "très secret: <&> %s / +"
-PROTOCOLS = {"basic": "https", "form": "https", "imap": "imaps", "smtp": "submissions", "xmpp": "xmpps"}
+PROTOCOLS = {
+    "basic": "https",
+    "form": "https",
+    "imap": "imaps",
+    "smtp": "submissions",
+    "xmpp": "xmpps",
+    "ssh": "ssh",
+}
 
 
 def login(kind: str) -> Login:
     if kind == "form":
         return Login(LoginKind.FORM, user="_user", password="_pass", inside='id="inside"')
+    if kind == "ssh":
+        return Login(LoginKind.SSH, ways=(BY_PASSWORD,))
     return Login(LoginKind(kind))
 
 
@@ -57,7 +70,9 @@ class FakeOutside(Outside):
 class RealOutside(Outside):
     def __init__(self, kind: str, folder: Path) -> None:
         super().__init__(kind)
-        self.server = DoorServer(kind, ROOT, HOST, folder)
+        self.server = SshDoorServer() if kind == "ssh" else DoorServer(kind, ROOT, HOST, folder)
+        if isinstance(self.server, SshDoorServer):
+            self.door = replace(self.door, port=self.server.port, host_key=self.server.host_key)
         self.people = self.server.people
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(ROOT.certificate)
@@ -146,6 +161,11 @@ def test_an_answer_that_is_none_is_silence_and_is_not_repeated(
 
 def test_nobody_is_told_a_password_under_a_wrong_certificate(real: RealOutside, tmp_path: Path) -> None:
     real.people[UID] = PASSWORD
+    if isinstance(real.server, SshDoorServer):
+        stranger = replace(real.door, host_key=new_key()[1])
+        assert real.doorman.try_door(stranger, UID, PASSWORD, 5).said == "the host key is not right"
+        assert real.server.seen == []
+        return
     stranger = Door("beta-any.placo.localhost", real.door.protocol, "/", real.door.login)
     assert "certificate" in real.doorman.try_door(stranger, UID, PASSWORD, 5).said
     (tmp_path / "other.pem").write_bytes(create_root("somebody else").certificate)
@@ -185,3 +205,55 @@ def test_a_public_door_that_asks_for_a_password_is_not_open(tmp_path: Path) -> N
     public = Door(HOST, "https", "/", Login(LoginKind.NONE))
     assert real.doorman.try_door(public, None, "", 5).answer is Answer.SILENT
     real.stop()
+
+
+# --- ssh, by keys and by several ways --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[RealOutside]:
+    made = RealOutside("ssh", tmp_path)
+    yield made
+    made.stop()
+
+
+def by(outside: RealOutside, *ways: str, user: str = "") -> Door:
+    return replace(outside.door, login=Login(LoginKind.SSH, ways=ways), user=user)
+
+
+def test_a_key_is_tried_and_a_wrong_one_refused(ssh: RealOutside) -> None:
+    assert isinstance(ssh.server, SshDoorServer)
+    private, ssh.server.keys[UID] = new_key()
+    asked, door = ssh.doorman.try_door, by(ssh, KEY)
+    assert asked(door, UID, PASSWORD, 5, key=private).answer is Answer.ADMITTED
+    assert asked(door, UID, PASSWORD, 5, key=new_key()[0]).answer is Answer.REFUSED
+    assert asked(door, "g-0-17-outsider", PASSWORD, 5, key=private).answer is Answer.REFUSED
+    ssh.server.people[UID] = PASSWORD
+    assert asked(door, UID, PASSWORD, 5, key=new_key()[0]).answer is Answer.REFUSED, "no password is given"
+
+
+def test_everybody_is_the_user_whom_the_door_names(ssh: RealOutside) -> None:
+    assert isinstance(ssh.server, SshDoorServer)
+    private, ssh.server.keys["root"] = new_key()
+    assert ssh.doorman.try_door(by(ssh, KEY, user="root"), UID, "", 5, key=private).answer is Answer.ADMITTED
+    assert set(ssh.server.seen) == {"root"}
+
+
+@pytest.mark.parametrize("ways", [(KEY, BY_PASSWORD), (BY_PASSWORD, KEY)])
+def test_who_comes_in_by_one_way_alone_is_neither_in_nor_refused(
+    ssh: RealOutside, ways: tuple[str, str]
+) -> None:
+    assert isinstance(ssh.server, SshDoorServer)
+    private, public = new_key()
+    asked, door = ssh.doorman.try_door, by(ssh, *ways)
+    assert asked(door, UID, PASSWORD, 5, key=private).answer is Answer.REFUSED
+    for people, keys in (({UID: PASSWORD}, {}), ({}, {UID: public})):
+        ssh.server.people, ssh.server.keys = people, keys
+        outcome = asked(door, UID, PASSWORD, 5, key=private)
+        assert (outcome.answer, outcome.said.partition(",")[2]) == (Answer.SILENT, " but not by every way")
+    ssh.server.people, ssh.server.keys = {UID: PASSWORD}, {UID: public}
+    assert asked(door, UID, PASSWORD, 5, key=private).answer is Answer.ADMITTED
+
+
+def test_a_platform_without_a_port_is_silent(ssh: RealOutside) -> None:
+    assert ssh.doorman.try_door(replace(ssh.door, port=None), UID, PASSWORD, 5).answer is Answer.SILENT

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
+import socket
 import ssl
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from deploy.rehearsal.process import free_port, wait_for
 from placo.drivers.certificates import create_root
 from placo.drivers.nginx_process import Nginx
 from placo.drivers.ports import DriverError, EdgeRoute, KeyPair, Rejected, Unavailable
@@ -27,9 +32,10 @@ from tests.contract.edges import (
     pair,
     route,
     serve,
+    ssh,
     stream,
 )
-from tests.contract.outside import Machine
+from tests.contract.outside import Machine, PrivateNginx, understandable
 
 pytest_plugins = ("tests.contract.edges",)
 
@@ -73,7 +79,88 @@ def test_a_machine_that_does_not_answer_is_replaced_by_a_page(nginx_world: Nginx
     issued = pair(WEB)
     nginx_world.edge.ensure_site("alpha", A, [route(1)], issued.certificate, issued.key)
     answer = nginx_world.nginx.ask(WEB)
-    assert (answer.status_code, answer.text) == (503, "stopped or starting")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "10"
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert understandable(answer.text)
+
+
+# --- limits ---
+
+REQUESTS_AT_ONCE, STREAMS_AT_ONCE = 1000, 300
+"""How many the edge takes from one address (deploy/lab/templates/edge.conf.j2)."""
+
+
+def hasty(nginx: PrivateNginx, source: str, number: int) -> list[bytes]:
+    """The statuses of so many requests that are sent without waiting for an answer, from this address."""
+    trusted = ssl.create_default_context(cafile=str(nginx.ca_file))
+    plain = socket.create_connection(("127.0.0.1", nginx.port), timeout=30, source_address=(source, 0))
+    request = f"GET / HTTP/1.1\r\nHost: {WEB}\r\n\r\n".encode()
+    with plain, trusted.wrap_socket(plain, server_hostname=WEB) as secured:
+        sender = threading.Thread(target=secured.sendall, args=(request * number,))
+        sender.start()
+        heard = b""
+        while len(found := re.findall(rb"HTTP/1\.1 (\d\d\d) ", heard)) < number and (
+            more := secured.recv(1 << 16)
+        ):
+            heard += more
+        sender.join(30)
+    return found
+
+
+def test_who_asks_too_much_is_told_so_and_others_are_served(nginx_world: NginxOutside) -> None:
+    issued = pair(WEB)
+    nginx_world.edge.ensure_site("alpha", A, [route(1)], issued.certificate, issued.key)
+    found: list[bytes] = []
+    while b"429" not in found and len(found) < 20 * REQUESTS_AT_ONCE:
+        found += hasty(nginx_world.nginx, "127.0.0.1", REQUESTS_AT_ONCE // 2)
+    assert set(found) == {b"503", b"429"}, "429 is what it says, for as long as it is too much"
+    assert found.index(b"429") >= REQUESTS_AT_ONCE, "a page with many parts is not too much"
+    assert hasty(nginx_world.nginx, "127.0.0.2", 5) == [b"503"] * 5
+    wait_for(lambda: hasty(nginx_world.nginx, "127.0.0.1", 1) == [b"503"], "it to be let in again", 10)
+
+
+def test_who_holds_too_many_connections_gets_no_more_and_others_do(nginx_world: NginxOutside) -> None:
+    issued, nginx = pair(MAIL), nginx_world.nginx
+    nginx_world.edge.ensure_site(
+        "alpha", A, [stream(nginx_world.greeter_port)], issued.certificate, issued.key
+    )
+    where = ("127.0.0.1", nginx.stream_ports["imaps"])
+    with contextlib.ExitStack() as held:
+        for _ in range(STREAMS_AT_ONCE):
+            held.enter_context(socket.create_connection(where, timeout=10))
+        with pytest.raises((ConnectionError, ssl.SSLEOFError)):
+            nginx.says(MAIL, "imaps")
+        assert nginx.says(MAIL, "imaps", source="127.0.0.2").startswith(b"* OK")
+    wait_for(lambda: _greeted(nginx), "a place to be free again", 10)
+
+
+def _greeted(nginx: PrivateNginx) -> bool:
+    try:
+        return nginx.says(MAIL, "imaps").startswith(b"* OK")
+    except (ConnectionError, ssl.SSLEOFError):
+        return False
+
+
+# --- IPv6 ---
+
+
+def test_a_site_with_ipv6_is_served_at_both_addresses(nginx_world: NginxOutside) -> None:
+    issued, nginx, own = pair(WEB, MAIL), nginx_world.nginx, free_port()
+    routes = [route(nginx_world.port), stream(nginx_world.greeter_port), ssh(nginx_world.plain_port, own)]
+    nginx_world.edge.ensure_site("alpha", A, routes, issued.certificate, issued.key)
+    trusted = ssl.create_default_context(cafile=str(nginx.ca_file))
+    for address in ("127.0.0.1", "::1"):
+        plain = socket.create_connection((address, nginx.port), timeout=10)
+        with plain, trusted.wrap_socket(plain, server_hostname=WEB) as secured:
+            secured.sendall(f"GET / HTTP/1.1\r\nHost: {WEB}\r\nConnection: close\r\n\r\n".encode())
+            assert secured.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert nginx.says(MAIL, "imaps", address=address).startswith(b"* OK")
+        with socket.create_connection((address, own), timeout=10) as client:
+            assert client.recv(100).startswith(b"SSH-2.0-")
+        with socket.create_connection((address, nginx.plain_port), timeout=10) as client:
+            client.sendall(f"GET / HTTP/1.0\r\nHost: {WEB}\r\n\r\n".encode())
+            assert b" 308 " in client.recv(100)
 
 
 def test_a_machine_that_shows_another_name_is_not_trusted(nginx_world: NginxOutside) -> None:

@@ -109,6 +109,22 @@ def test_an_image_arrives_byte_for_byte_and_is_not_sent_twice(world: World) -> N
     assert world.host.content(f"{image.name}.qcow2") == sent
 
 
+def test_a_stock_image_is_its_disk_alone_and_a_machine_boots_from_it(world: World) -> None:
+    image, network = world.stock_image(), world.network()
+    spec = world.domain(image, network)
+    world.hypervisor.ensure_image(image)
+    assert world.found()[1] == {f"{image.name}.qcow2"}
+    world.hypervisor.ensure_network(network)
+    world.hypervisor.ensure_overlay(spec.system_volume, image.name, 1)
+    world.hypervisor.ensure_volume(spec.data_volume, 1)
+    assert spec.seed_volume is not None
+    world.hypervisor.ensure_content(spec.seed_volume, b"seed" * 512)
+    world.hypervisor.ensure_domain(spec)
+    world.hypervisor.start_domain(spec.uuid)
+    assert world.hypervisor.power(spec.uuid) is Power.RUNNING
+    assert world.host.attached(spec.uuid) == [spec.system_volume, spec.data_volume, spec.seed_volume]
+
+
 def test_an_upload_that_was_killed_is_redone(world: World) -> None:
     image = world.image(64_000_000)
     disk = f"{image.name}.qcow2"
@@ -193,6 +209,16 @@ def test_a_guest_that_does_not_answer_has_not_grown_its_file_system(world: World
     world.host.deafen(spec.uuid)
     world.hypervisor.start_domain(spec.uuid)
     assert not world.hypervisor.grow_file_system(spec.uuid)
+
+
+def test_a_guest_that_does_not_answer_has_not_taken_other_settings(world: World) -> None:
+    spec = world.machine()
+    assert not world.hypervisor.tell_settings(spec.uuid, b"settings")
+    world.host.deafen(spec.uuid)
+    world.hypervisor.start_domain(spec.uuid)
+    assert not world.hypervisor.tell_settings(spec.uuid, b"settings")
+    with pytest.raises(DriverError):
+        world.hypervisor.tell_settings("00000000-0000-4000-8000-000000000000", b"settings")
 
 
 def test_an_existing_data_volume_keeps_its_content(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from placo.domain import stand_ins
 from placo.domain.stand_ins import Role
 from placo.drivers.ports import Directory, MachineAccount, Person
+from placo.drivers.ssh import new_key
 from tests.contract.directories import Outside, made
 
 pytest_plugins = ("tests.contract.directories",)
@@ -75,6 +76,20 @@ def test_nobody_else_does(directory: Directory, elsewhere: str) -> None:
     assert directory.platforms()["contract-a"] == elsewhere
     directory.remove_guest(MEMBER)
     assert directory.status().people == before
+
+
+def test_their_keys_are_seen_by_a_machine_and_by_nobody_else(
+    directory_world: Outside, directory: Directory, elsewhere: str
+) -> None:
+    key = new_key()[1]
+    for uid in (MEMBER, STRANGER):
+        directory.set_ssh_keys(uid, [key])
+    dn = directory.machine_dn("contract-a", "svn")
+    assert directory_world.keys_visible_to(dn, SECRET) == {MEMBER: (key,)}
+    assert not any(stand_ins.is_stand_in(uid) for uid in directory.ssh_keys())
+    for uid in (MEMBER, STRANGER):
+        directory.set_ssh_keys(uid, [])
+    assert directory_world.keys_visible_to(dn, SECRET) == {}
 
 
 def test_what_is_left_is_found_and_goes(

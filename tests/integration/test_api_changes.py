@@ -54,6 +54,8 @@ def test_larger_sizes_and_a_later_end(
         "removed": [],
         "resized": [resized],
         "grown": [grown],
+        "options": [],
+        "told": [],
     }
     assert (made["kind"], made["state"], made["expires_on"]) == ("change", "submitted", later)
     assert made["changes"] == expected

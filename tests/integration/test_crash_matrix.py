@@ -1,16 +1,19 @@
 """Every step of every saga, disturbed in every way: afterwards the platform is complete or nothing of it is left.
 
 The list of steps is the sagas' own, so that a new step is disturbed too. What "complete" is, an undisturbed run of the same
-saga says: the same things in the world, the same power, the same books.
+saga says: the same things in the world, the same power, the same books. What is there before a saga is made once and put back for each disturbance.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +27,13 @@ from placo.domain.lifecycle import PlatformState, RunKind
 from placo.domain.saga import StepSpec, Verb
 from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.fake_images import FakeImages
-from placo.drivers.ports import DriverError, Rejected
+from placo.drivers.ports import DriverError, Power, Rejected
 from placo.platforms.models import (
     Drift,
     JournalEntry,
     LedgerEntry,
     Platform,
-    Project,
+    Request,
     Run,
     Step,
     User,
@@ -48,11 +51,13 @@ from placo.services import (
     reconcile,
     requests,
     runs,
+    seeds,
     steps,
 )
 from placo.services.work import Answer, Done, Guard, hypervisor_of
 from tests.factories import approve, make_hosts, make_project, make_user, ready_platform
 from tests.fakes import World, make_world
+from tests.integration.kept import Kept, keep, put_back
 
 SLUG = "alpha"
 IMAGES = {"www": "placo-www-000000000000"}
@@ -110,6 +115,7 @@ def _change_saga(wish: dict[str, Any], *services: str, warm: bool = False, **ste
         "removed": (),
         "resized": (),
         "grown": (),
+        "told": (),
         "routes": False,
         "end": False,
     }
@@ -188,6 +194,7 @@ SAGAS = {
     ),
     "more-memory": _change_saga({"sizes": {"www": {"memory_mib": 1024, "vcpus": 2}}}, resized=["www"]),
     "more-disk": _change_saga({"sizes": {"www": {"data_volume_gib": 20}}}, grown=["www"]),
+    "other-settings": _change_saga({"options": {"webmail": {"quota_mib": 20}}}, "webmail", told=["mail"]),
     "longer": _change_saga({"expires_on": timezone.localdate() + timedelta(days=200)}, end=True),
     "repair": Saga(RunKind.REPAIR, saga.repair_steps(MENDING), _repair, ("create",)),
     "rebuild": Saga(RunKind.REBUILD, saga.rebuild_steps(NEWER), _rebuild, ("create",)),
@@ -217,6 +224,7 @@ class State:
     world: tuple[str, ...]
     powers: tuple[str, ...]
     sizes: tuple[str, ...]
+    told: tuple[str, ...]
     end: str
     members: tuple[str, ...]
     ledger: tuple[tuple[bool, int, int, int], ...]
@@ -238,11 +246,25 @@ def _state(world: World) -> State:
         world=tuple(f"{f.kind} {f.name.replace(platform.uuid.hex[:8], '*')}" for f in world.audit(SLUG)),
         powers=tuple(f"{d.name} {d.power} {d.autostart}" for d in domains),
         sizes=tuple(sizes),
+        told=tuple(_told(host, platform)),
         end=str(platform.expires_on),
         members=tuple(f"{uid} {owner}" for uid, owner in world.directory.members(SLUG).items()),
         ledger=tuple(rows),
         orphans=tuple(map(str, audit.orphans())),
     )
+
+
+def _told(host: FakeHypervisor, platform: Platform) -> Iterator[str]:
+    """How much room the settings that a mail machine had last leave for mail; those it came to life with are its first plan's."""
+    first = platform.requests.get(kind=Request.CREATE).plan
+    for machine in first.machines:
+        if machine.name != "mail" or host.faults.unreachable or host.power(machine.uuid) is Power.MISSING:
+            continue
+        archive = host.told(machine.uuid) or seeds.archive(first, machine)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as settings:
+            file = settings.extractfile("root/etc/dovecot/dovecot.conf")
+            assert file is not None
+            yield from (line for line in file.read().decode().splitlines() if "quota_rule" in line)
 
 
 def _sound_books(run: Run) -> None:
@@ -269,8 +291,9 @@ def _until(world: World, way: Saga, emmy: User, admin: User) -> None:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What there was before a saga, if anything, and after it."""
+    """What there was before a saga, if anything, and after it. From `beginning` on it can be done again."""
 
+    beginning: Kept
     before: State | None
     after: State
 
@@ -286,19 +309,21 @@ def undisturbed(
     found = {}
     for name, way in SAGAS.items():
         with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
-            world = make_world(patch, tmp_path_factory.mktemp(name))
+            folder = tmp_path_factory.mktemp(name)
+            world = make_world(patch, folder)
             emmy, admin = make_user("emmy"), make_user("ada", administrator=True)
             make_hosts()
             make_project("optics", emmy)
             if way.warm:
                 world.warm()
             _until(world, way, emmy, admin)
+            beginning = keep(world, folder, tmp_path_factory.mktemp(f"{name}-kept"))
             before = _state(world) if way.before else None
             run = world.finish(way.start(emmy, admin).pk)
             assert run.state == "done"
             assert {step.name for step in run.steps.all()} == {step.id for step in way.steps}, name
             _sound_books(run)
-            found[name] = Undisturbed(before, _state(world))
+            found[name] = Undisturbed(beginning, before, _state(world))
             transaction.set_rollback(True)
     return found
 
@@ -312,7 +337,7 @@ def test_undisturbed(name: str, undisturbed: dict[str, Undisturbed]) -> None:
     everything = {"domain", "volume", "network", "directory", "edge", "certificate", "addresses", "quota",
                   "membership", "machine"}  # fmt: skip
     everything |= {"names"}
-    everything |= {"mail"} if name == "mail-added" else set()
+    everything |= {"mail"} if name in ("mail-added", "other-settings") else set()
     assert {item.split()[0] for item in state.world} == (everything if state.platform != "retired" else kept)
     assert state.orphans == ()
     assert len(state.ledger) == (1 if state.platform != "retired" else 0)
@@ -346,20 +371,18 @@ class Disturbed:
 
 @pytest.fixture
 def begin(
-    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+    world: World, undisturbed: dict[str, Undisturbed], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., tuple[Run, Disturbed]]:
     """`begin(saga, step, how)`: a run whose step will be disturbed, and the disturbance."""
 
     def begun(
         name: str, place: str, how: Callable[[Perform, Step, Verb, Guard], Answer]
     ) -> tuple[Run, Disturbed]:
-        way = SAGAS[name]
-        if way.warm:
-            world.warm()
-        _until(world, way, emmy, admin)
+        put_back(undisturbed[name].beginning, world, tmp_path)
+        emmy, admin = (User.objects.get(username=uid) for uid in ("emmy", "ada"))
         disturbed = Disturbed(steps.perform, place, how)
         monkeypatch.setattr(steps, "perform", disturbed)
-        return way.start(emmy, admin), disturbed
+        return SAGAS[name].start(emmy, admin), disturbed
 
     return begun
 
@@ -502,9 +525,6 @@ def test_undoing_everything_twice(
     name: str,
     place: str,
     world: World,
-    optics: Project,
-    emmy: User,
-    admin: User,
     begin: Begin,
     undisturbed: dict[str, Undisturbed],
     monkeypatch: pytest.MonkeyPatch,
@@ -518,7 +538,7 @@ def test_undoing_everything_twice(
     run, disturbed = begin(name, place, how)
     run = world.finish(run.pk)
     if run.state == "stuck":
-        runs.undo_run(acting_user=emmy, run_id=run.pk)
+        runs.undo_run(acting_user=User.objects.get(username="emmy"), run_id=run.pk)
     once = steps.perform
 
     def twice(step: Step, verb: Verb, guard: Guard) -> Answer:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core import mail
 
-from placo.drivers.ports import Person, Unavailable
+from placo.drivers.ports import DriverError, Person, Unavailable
 from placo.platforms.models import (
     ApiToken,
     Guest,
@@ -17,6 +17,7 @@ from placo.platforms.models import (
     Platform,
     Project,
     ProjectOwner,
+    Run,
     SshKey,
     User,
 )
@@ -24,17 +25,20 @@ from placo.services import (
     access,
     accounts,
     attending,
+    changes,
     departures,
     doctor,
+    engine,
     keys,
     members,
     notices,
     ownership,
     platforms,
     post,
+    requests,
 )
 from placo.services.errors import Conflict, DirectoryDown, Forbidden, NotFound
-from tests.factories import bearer, make_user, ready_platform
+from tests.factories import approve, bearer, make_user, ready_platform, submit
 from tests.fakes import World
 from tests.integration.conftest import Clock
 from tests.integration.people import SENDER, SLUG, guest_of, invite, member_run
@@ -211,17 +215,89 @@ def test_who_goes_from_the_directory_goes_from_the_portal(
     assert attending.attend() == attending.Attended()
 
 
-def test_while_a_platform_is_busy_who_leaves_is_out_of_the_portal_at_once_and_of_it_later(
-    world: World, alpha: Platform, emmy: User, alan: User, admin: User
+def _change_begins(emmy: User, admin: User) -> Run:
+    asked = changes.submit_change(
+        acting_user=emmy, slug=SLUG, services=["web"], justification="x", confirm=SLUG
+    )
+    return requests.approve_request(acting_user=admin, request_id=asked.pk)
+
+
+def _retirement_begins(emmy: User, _admin: User) -> Run:
+    return platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG)
+
+
+@pytest.mark.parametrize("trouble", ["waits", "stuck"])
+@pytest.mark.parametrize("begin", [_change_begins, _retirement_begins])
+def test_who_leaves_is_out_at_once_where_a_platform_is_busy(
+    world: World, alpha: Platform, emmy: User, alan: User, admin: User, begin: Any, trouble: str
 ) -> None:
-    Platform.objects.update(state="changing")
+    """A run waits for its host, or for a decision: people do not wait with it."""
+    faults = world.host_of(alpha).faults
+    if trouble == "waits":
+        faults.unreachable = True
+    else:
+        faults.fail_next("shutdown_domain", DriverError("out"), times=99)
+        faults.fail_next("kill_domain", DriverError("out"), times=99)
+    busy = world.finish(begin(emmy, admin).pk)
+    assert busy.state == ("running" if trouble == "waits" else "stuck")
     departures.leave(acting_user=admin, uid="alan")
-    assert not access.visible_platforms(alan).exists()
-    assert attending.attend().followed == 0
-    Platform.objects.update(state="ready")
-    assert attending.attend().followed == 1
-    world.finish(member_run("alan").pk)
-    assert world.directory.members(SLUG) == {"emmy": True}
+    assert world.finish(member_run("alan").pk).state == "done"
+    assert "alan" not in world.directory.members(SLUG)
+    assert not Membership.objects.filter(uid="alan").exists()
+    busy.refresh_from_db()
+    assert busy.ended_at is None
+
+
+def test_an_owner_removes_a_member_from_a_platform_that_waits(
+    world: World, alpha: Platform, emmy: User, admin: User
+) -> None:
+    world.host_of(alpha).faults.unreachable = True
+    for begin in (_change_begins, _retirement_begins):
+        busy = world.finish(begin(emmy, admin).pk)
+        uid = "alan" if begin is _change_begins else "evariste"
+        members.remove_member(acting_user=emmy, slug=SLUG, uid=uid)
+        assert world.finish(member_run(uid).pk).state == "done"
+        assert uid not in world.directory.members(SLUG)
+        if begin is _change_begins:
+            members.add_member(acting_user=emmy, slug=SLUG, uid="evariste")
+            assert world.finish(member_run("evariste").pk).state == "done"
+            world.host_of(alpha).faults.unreachable = False
+            assert world.finish(busy.pk).state == "done"
+            world.host_of(alpha).faults.unreachable = True
+        else:
+            with pytest.raises(Conflict):
+                members.add_member(acting_user=emmy, slug=SLUG, uid=uid)
+
+
+def test_who_leaves_while_a_platform_is_made_is_not_let_in_by_it(
+    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step that makes the subtree has read who owns it, and they leave before it acts: whoever is later, they are out."""
+    run = approve(emmy, admin)
+    real = world.directory.ensure_platform
+
+    def left_meanwhile(*arguments: Any) -> None:
+        monkeypatch.setattr(world.directory, "ensure_platform", real)
+        departures.leave(acting_user=admin, uid="emmy")
+        engine.advance(member_run("emmy").pk)
+        assert member_run("emmy").ended_at is None
+        real(*arguments)
+        assert "emmy" in world.directory.members(SLUG), "the other one was later"
+
+    monkeypatch.setattr(world.directory, "ensure_platform", left_meanwhile)
+    assert world.finish(run.pk).state == "done"
+    assert world.finish(member_run("emmy").pk).state == "done"
+    assert world.directory.members(SLUG) == {}
+
+
+def test_who_leaves_before_a_platform_is_approved_is_never_let_in(
+    world: World, optics: Project, emmy: User, admin: User
+) -> None:
+    asked = submit(emmy)
+    departures.leave(acting_user=admin, uid="emmy")
+    assert not Run.objects.exists()
+    assert world.finish(requests.approve_request(acting_user=admin, request_id=asked.pk).pk).state == "done"
+    assert world.directory.members(SLUG) == {}
 
 
 def test_a_directory_that_lost_its_people_removes_nobody(

@@ -142,9 +142,39 @@ def test_every_service_of_the_catalogue_is_tried(
         (service, endpoint.name)
         for service in services
         for endpoint in wiring.catalogue().services[service].endpoints
-        if endpoint.protocol not in ("smtp", "ssh")
+        if endpoint.protocol != "smtp"
     }
     assert tried == wanted
+
+
+def test_ssh_is_tried_with_keys_that_nobody_else_sees(
+    world: World, optics: Project, emmy: User, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stand-in has a key of their own in the directory, at a door with the machine's own host key; afterwards none is left."""
+    alpha = factories.ready_platform(world, emmy, admin, services=["gateway", "server"])
+    seen: list[tuple[Door, str, str]] = []
+    real = world.doorman.try_door
+
+    def noted(door: Door, uid: str | None, password: str, timeout_s: float, *, key: str = "") -> Outcome:
+        assert world.directory.ssh_keys() == {}, "the portal's own look takes them for nobody's"
+        seen.append((door, str(uid), key))
+        return real(door, uid, password, timeout_s)
+
+    monkeypatch.setattr(world.doorman, "try_door", noted)
+    proof = prove(alpha, emmy)
+    tried = {(c.service, c.case) for c in proof.cases.all()}
+    inside = {c.value for c in Case} - {Case.ANYBODY, Case.MEMBER}
+    assert tried == {(s, c) for s in ("gateway", "server") for c in inside} | {("server", "member")}
+    assert {(door.port, door.user) for door, _uid, _key in seen} == {
+        (e.edge_port, "root" if e.service == "server" else "") for e in alpha.plan.endpoints
+    }
+    assert all(door.host_key.startswith("ssh-ed25519 ") and key for door, _uid, key in seen)
+    assert len({door.host_key for door, _uid, _key in seen}) == 2
+    of_member = {key for _door, uid, key in seen if uid.endswith("-member")}
+    assert len(of_member) == 1, "the same one each time"
+    assert not {key for _door, uid, key in seen if uid.endswith("-careless")} & of_member
+    assert world.directory.stand_ins() == NOTHING
+    assert list(world.directory._shelf.all("keys")) == []
 
 
 # --- what fails them -------------------------------------------------------------------------------------------------------
@@ -188,11 +218,11 @@ def test_a_door_that_says_nothing_for_a_moment_is_asked_again(
     outsider = stand_ins.uid_of(alpha.pk, stand_ins.Role.OUTSIDER)
     answer, once = world.doorman.try_door, {host(alpha, "svn")}
 
-    def moody(door: Door, uid: str | None, password: str, timeout_s: float) -> Outcome:
+    def moody(door: Door, uid: str | None, password: str, timeout_s: float, *, key: str = "") -> Outcome:
         if uid == outsider and door.host in once:
             once.remove(door.host)
             return Outcome(Answer.SILENT, "the connection is refused or cut off")
-        return answer(door, uid, password, timeout_s)
+        return answer(door, uid, password, timeout_s, key=key)
 
     monkeypatch.setattr(world.doorman, "try_door", moody)
     assert prove(alpha, emmy).state == Proof.PASSED

@@ -101,6 +101,26 @@ def test_people_are_found_added_and_removed(world: World, alpha: Platform, brows
     assert "Sofia" not in text(browser.get("/platforms/alpha/people/"))
 
 
+def test_people_are_removed_from_a_platform_that_is_busy_and_none_is_added(
+    world: World, alpha: Platform, browser: Client
+) -> None:
+    browser.post("/platforms/alpha/people/add/", {"uid": "sofia"})
+    world.finish(Run.objects.get(kind="member", subject="sofia").pk)
+    world.host_of(alpha).faults.unreachable = True
+    browser.post("/platforms/alpha/retire/", {"confirm": "alpha"})
+    world.finish(Run.objects.get(kind="retire").pk)
+    page = text(browser.get("/platforms/alpha/people/"))
+    assert "nobody can be added now" in page
+    assert "/people/remove/" in page
+    assert "/people/until/" not in page and "/people/owner/" not in page
+    french = text(browser.get("/platforms/alpha/people/", headers={"Accept-Language": "fr"}))
+    assert "Un membre retiré est refusé aussitôt" in french
+    assert browser.post("/platforms/alpha/people/add/", {"uid": "alan"}).status_code == 409
+    browser.post("/platforms/alpha/people/remove/", {"uid": "sofia"})
+    world.finish(Run.objects.filter(kind="member", subject="sofia").latest("id").pk)
+    assert set(world.directory.members("alpha")) == {"emmy"}
+
+
 def test_a_directory_that_keeps_people_waiting_is_told_of(
     world: World, alpha: Platform, browser: Client
 ) -> None:

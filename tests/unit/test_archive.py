@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from placo.domain.catalogue import Catalogue, load_catalogue
-from placo.drivers.archive import Identity, render_archive
+from placo.drivers.archive import Identity, render_archive, stock_archive
 from placo.drivers.ports import Rejected
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,3 +156,23 @@ def test_a_name_that_the_context_lacks_is_refused(tmp_path: Path) -> None:
 
 def test_secrets_do_not_show_in_representations() -> None:
     assert not [secret for secret in SECRETS if secret.decode() in repr(WHO)]
+
+
+def test_a_stock_image_is_brought_what_it_lacks(catalogue: Catalogue) -> None:
+    with tarfile.open(fileobj=io.BytesIO(stock_archive(catalogue, "gateway"))) as archive:
+        members = {member.name: member for member in archive.getmembers()}
+        texts = {name: archive.extractfile(name).read().decode() for name in members}  # type: ignore[union-attr]
+    assert texts["usr/sbin/placo-personalise"] == (ROOT / "guest/usr/sbin/placo-personalise").read_text()
+    assert texts["usr/lib/placo/data"] == (ROOT / "guest/usr/lib/placo/data").read_text()
+    assert texts["usr/lib/placo/stock"] == (ROOT / "guest-stock/usr/lib/placo/stock").read_text()
+    assert {"openssh-server", "lua-ldap", "nftables", "busybox-static"} <= set(
+        texts["usr/lib/placo/packages"].split()
+    )
+    assert "linux-image-cloud-amd64" not in texts["usr/lib/placo/packages"], "the base is the image's own"
+    builds = [name for name in sorted(members) if name.startswith("usr/lib/placo/build/")]
+    assert builds == ["usr/lib/placo/build/00-ssh", "usr/lib/placo/build/01-gateway"]
+    assert texts[builds[1]] == (ROOT / "catalogue/software/gateway/build").read_text()
+    programs = [*builds, "usr/sbin/placo-personalise", "usr/lib/placo/stock"]
+    assert {members[name].mode for name in programs} == {0o755}
+    assert all((m.isfile(), m.uname, m.gname) == (True, "root", "root") for m in members.values())
+    assert not any(name.startswith("/") or ".." in name for name in members)

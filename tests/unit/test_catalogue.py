@@ -23,6 +23,7 @@ WWW = "machines/www/machine.toml"
 WIKI = "services/wiki.toml"
 CHAT, TALK = "services/chat.toml", "machines/chat/machine.toml"
 APACHE = "software/apache/software.toml"
+SYMPA = "software/sympa/software.toml"
 WIKI = "services/wiki.toml"
 SERVER, DEDICATED = "services/server.toml", "machines/server/machine.toml"
 
@@ -182,6 +183,14 @@ SPOILT = [
         id="size elsewhere",
     ),
     pytest.param(
+        SERVER,
+        'default = "small"',
+        'default = "small"\nchangeable = true',
+        SERVER,
+        "options[1].changeable",
+        id="a size that says that it can change",
+    ),
+    pytest.param(
         SERVER, 'default = "small"', 'default = "huge"', SERVER, "options[1].default", id="no such size"
     ),
     pytest.param(SERVER, 'user = "root"', 'user = "Root!"', SERVER, "endpoints[1].user", id="no such user"),
@@ -195,6 +204,26 @@ SPOILT = [
         id="ssh route without endpoint",
     ),
     pytest.param(DEDICATED, "owned = true", 'owned = "yes"', DEDICATED, "owned", id="owned"),
+    pytest.param(
+        DEDICATED, "owned = true", 'image = "debian-12"', DEDICATED, "image", id="no name of a stock image"
+    ),
+    pytest.param(
+        DEDICATED,
+        "owned = true",
+        'image = "placo-www-1f2e3d4c5b6a"',
+        DEDICATED,
+        "image",
+        id="an image that is built",
+    ),
+    pytest.param(
+        DEDICATED,
+        "owned = true",
+        'image = "stock-../../etc-1f2e3d4c5b6a"',
+        DEDICATED,
+        "image",
+        id="an image elsewhere",
+    ),
+    pytest.param(DEDICATED, "owned = true", "image = 12", DEDICATED, "image", id="an image by number"),
     pytest.param(DEDICATED, 'name = "medium"', 'name = "small"', DEDICATED, "sizes", id="size twice"),
     pytest.param(
         DEDICATED, "memory_mib = 2048", "memory_mib = 2000", DEDICATED, "sizes[2].memory_mib", id="odd memory"
@@ -233,6 +262,11 @@ SPOILT = [
     pytest.param(
         WWW, '["/srv/placo/site"]', '["/srv/placo/../etc"]', WWW, "backup.paths", id="backup by dots"
     ),
+    pytest.param(SYMPA, "hostname string lists", "hostname text lists", SYMPA, "answers", id="no answer"),
+    pytest.param(
+        SYMPA, "string lists.invalid", "string lists\\nx", SYMPA, "answers", id="two answers in one"
+    ),
+    pytest.param(SYMPA, '"fr"]', '"fr_FR"]', SYMPA, "locales", id="no language"),
     pytest.param(APACHE, '"apache2",', '"Apache 2",', APACHE, "packages", id="no package name"),
     pytest.param(APACHE, "members.conf.j2", "member.conf.j2", APACHE, "files[2].source", id="no such file"),
     pytest.param(APACHE, "members.conf.j2", "../../x", APACHE, "files[2].source", id="file outside"),
@@ -374,6 +408,34 @@ def test_an_image_is_named_by_what_it_is_built_from(folder: Path) -> None:
 
     edit(folder, "software/base/build", "set -eu", "set -eux")
     assert load_catalogue(folder).image_name("svn") != names["svn"]
+
+
+def test_a_machine_may_name_a_stock_image(folder: Path) -> None:
+    built = load_catalogue(folder).image_name("server")
+    edit(folder, DEDICATED, "owned = true", 'image = "stock-debian12-1f2e3d4c5b6a"')
+    found = load_catalogue(folder)
+    assert (built[:13], found.image_name("server")) == ("placo-server-", "stock-debian12-1f2e3d4c5b6a")
+    assert found.image_name("gateway").startswith("placo-gateway-")
+
+
+def test_who_names_no_stock_image_is_told_how_to_import_one(folder: Path) -> None:
+    edit(folder, DEDICATED, "owned = true", 'image = "debian12.qcow2"')
+    (problem,) = problems_of(folder)
+    assert "debian12.qcow2" in problem.message
+    assert "python -m placo.drivers.images import" in problem.remedy
+    assert "stock-debian12-" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('locales = ["fr"]', 'locales = ["fr", "de"]'), ("string lists.invalid", "string other.invalid")],
+)
+def test_an_image_changes_with_what_its_packages_are_told(folder: Path, old: str, new: str) -> None:
+    before = load_catalogue(folder)
+    edit(folder, SYMPA, old, new)
+    after = load_catalogue(folder)
+    assert after.image_name("lists") != before.image_name("lists")
+    assert after.image_name("www") == before.image_name("www")
 
 
 def test_an_image_changes_with_the_files_of_the_guest(folder: Path, tmp_path: Path) -> None:

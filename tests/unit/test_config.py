@@ -43,6 +43,16 @@ def test_the_ports_for_ssh_are_the_sites_choice(file: Path) -> None:
     assert load(file).config.edge.first_ssh_port == 22000
 
 
+def test_names_lead_to_no_address_at_which_nobody_listens(file: Path) -> None:
+    assert str(load(file).config.edge.address6) == "2001:db8::10"
+    edit(file, 'address6 = "2001:db8::10"\n', "")
+    assert "dns.addresses" in refused(file)
+    edit(file, '"192.0.2.10", "2001:db8::10"', '"192.0.2.10"')
+    assert load(file).config.edge.address6 is None
+    edit(file, "[edge]\n", '[edge]\naddress6 = "192.0.2.1"\n')
+    assert "edge.address6" in refused(file)
+
+
 @pytest.mark.parametrize("port", ["22", "1023", "65533", '"ssh"', "-1"])
 def test_a_port_that_cannot_be_is_named(file: Path, port: str) -> None:
     edit(file, "first_ssh_port = 22000", f"first_ssh_port = {port}")

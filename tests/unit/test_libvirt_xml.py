@@ -106,6 +106,16 @@ def test_a_domain_boots_its_image_with_its_disks_in_order() -> None:
     assert (domain.findtext("title"), domain.findtext("vcpu")) == (DOMAIN.title, "2")
 
 
+def test_a_stock_image_boots_by_its_own_boot_loader(tmp_path: Path) -> None:
+    text = domain_xml(dataclasses.replace(DOMAIN, image="stock-debian12-1f2e3d4c5b6a"))
+    assert_valid(text, "domain", tmp_path)
+    domain = etree.fromstring(text)
+    assert [boot.get("dev") for boot in domain.iterfind("os/boot")] == ["hd"]
+    assert domain.find("os/kernel") is None and domain.find("os/cmdline") is None
+    assert [one.get("dev") for one in domain.iterfind("devices/disk/target")] == ["vda", "vdb", "vdc"]
+    assert etree.fromstring(domain_xml()).find("os/boot") is None
+
+
 def test_only_an_emulated_machine_goes_without_mitigations() -> None:
     assert "mitigations=off" in domain_xml(domain_type="qemu")
     assert "mitigations" not in domain_xml(domain_type="kvm")

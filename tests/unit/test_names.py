@@ -12,15 +12,21 @@ from placo.domain.plan import Plan
 Z = "example.org"
 
 
-def endpoint(service: str, protocol: str, host: str, machine: str = "m") -> SimpleNamespace:
-    return SimpleNamespace(service=service, protocol=protocol, host=f"{host}.{Z}", machine=machine)
+def endpoint(service: str, protocol: str, host: str, machine: str = "m", **more: object) -> SimpleNamespace:
+    known = {
+        "service": service,
+        "protocol": protocol,
+        "host": f"{host}.{Z}",
+        "machine": machine,
+        "found_as": (),
+    }
+    return SimpleNamespace(**{**known, **more})
 
 
 def told(*endpoints: SimpleNamespace, addresses: tuple[str, ...] = ("192.0.2.1",)) -> set[Record]:
-    plan = cast(Plan, SimpleNamespace(endpoints=endpoints))
-    return set(
-        records_of(plan, addresses=addresses, mail_exchanger="mx.example.org", keys={"post": "k" * 300})
-    )
+    plan = cast(Plan, SimpleNamespace(endpoints=endpoints, slug="a"))
+    keys = {"post": "k" * 300}
+    return set(records_of(plan, addresses=addresses, port=8443, mail_exchanger="mx.example.org", keys=keys))
 
 
 def test_a_host_has_the_edges_addresses_once() -> None:
@@ -51,6 +57,23 @@ def test_programs_find_the_servers_of_an_address_by_its_domain() -> None:
         Record(f"a-gate.{Z}", "A", "192.0.2.1"),
     }
     assert {record.type for record in found} <= set(TYPES)
+
+
+def test_calendars_are_found_by_their_address_and_by_that_of_mail() -> None:
+    """RFC 6764, 3 and 4: where the server is, and where on it to begin."""
+    agenda = endpoint("agenda", "https", "a-agenda", path="/dav/", found_as=("caldavs", "carddavs"))
+    for others, domains in (((), {"a-agenda"}), ((endpoint("mail", "smtp", "a"),), {"a-agenda", "a"})):
+        found = told(agenda, *others, endpoint("lists", "smtp", "a-lists"))
+        wanted = {
+            record
+            for domain in domains
+            for kind in ("_caldavs", "_carddavs")
+            for record in (
+                Record(f"{kind}._tcp.{domain}.{Z}", "SRV", f"0 1 8443 a-agenda.{Z}."),
+                Record(f"{kind}._tcp.{domain}.{Z}", "TXT", '"path=/dav/"'),
+            )
+        }
+        assert {record for record in found if "dav" in record.name} == wanted
 
 
 def test_the_key_that_mail_is_signed_with_comes_in_strings_that_are_short_enough() -> None:

@@ -90,7 +90,13 @@ def test_every_step_of_a_creation_has_words() -> None:
 
 
 CHANGE = change_steps(
-    added={"svn": "placo-svn-1"}, removed=["wiki"], resized=["www"], grown=["www"], routes=True, end=True
+    added={"svn": "placo-svn-1"},
+    removed=["wiki"],
+    resized=["www"],
+    grown=["www"],
+    told=["www"],
+    routes=True,
+    end=True,
 )
 POWER = [step for kind in TRANSITIONS if kind.value in POWERED for step in power_steps(kind, ["www"])]
 

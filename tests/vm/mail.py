@@ -25,6 +25,7 @@ from deploy.client import Account, Lab, wait_for
 from deploy.lab.layout import PORTAL_ADDRESS
 from deploy.lab.layout import Lab as Layout
 from deploy.lab.network import namespace_file
+from tests.vm.guest import Guest
 from tests.vm.streams import port_of
 
 PATIENCE_S = 120
@@ -112,13 +113,60 @@ def arrives(lab: Lab, name: str, account: Account, subject: str, timeout_s: floa
         return wait_for(found, timeout_s, f"a mail about {subject} for {account.uid}")
 
 
+def fill(client: imaplib.IMAP4_SSL) -> None:
+    """Fill somebody's mailbox to its last byte."""
+    size = 4 << 20
+    while size:
+        line = b"Subject: stuff\r\n\r\n" if size > 64 else b""
+        mail = line + b"x" * (size - len(line))
+        if client.append("INBOX", None, None, mail)[0] != "OK":  # type: ignore[arg-type]
+            size //= 4
+
+
+def empty(client: imaplib.IMAP4_SSL) -> None:
+    """Throw away what is in somebody's INBOX."""
+    client.select("INBOX")
+    client.store("1:*", "+FLAGS", "\\Deleted")
+    client.expunge()
+
+
+SIEVE = """
+import base64, socket, sys
+account, password, script = (base64.b64decode(word).decode() for word in sys.argv[1:])
+server = socket.create_connection(("127.0.0.1", 4190), 30)
+stream = server.makefile("rwb")
+def answer():
+    while not (line := stream.readline()).startswith((b"OK", b"NO", b"BYE")):
+        assert line, "closed"
+    assert line.startswith(b"OK"), line
+def say(text):
+    stream.write(text.encode() + b"\\r\\n")
+    stream.flush()
+    answer()
+answer()
+token = base64.b64encode(f"\\0{account}\\0{password}".encode()).decode()
+say(f'AUTHENTICATE "PLAIN" "{token}"')
+if script:
+    say(f'PUTSCRIPT "test" {{{len(script.encode())}+}}\\r\\n{script}')
+say('SETACTIVE "%s"' % ("test" if script else ""))
+"""
+
+
+def filter_by(machine: Guest, account: Account, script: str) -> None:
+    """Have a Sieve script sort somebody's mail, "" for none: by ManageSieve (RFC 5804), which the machine offers to itself alone."""
+    words = [base64.b64encode(w.encode()).decode() for w in (account.uid, account.password, script)]
+    done = machine.run(f"python3 - {' '.join(w or '=' for w in words)} <<'PROGRAM'\n{SIEVE}\nPROGRAM")
+    assert done.status == 0, done.text
+
+
 class _FromOutside(smtplib.SMTP):
     """The gateway's port 25, from the portal's machine: an address that is no platform's machine."""
 
-    def __init__(self, lab: Lab, client: str) -> None:
+    def __init__(self, lab: Lab, client: str, server: str = PORTAL_ADDRESS, tls: bool = False) -> None:
         self._namespace = namespace_file(Layout.at(lab.root).namespace)
         self._client = client
-        super().__init__(PORTAL_ADDRESS, 25, timeout=PATIENCE_S)
+        self._tls = tls
+        super().__init__(server, 25, timeout=PATIENCE_S)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         made: list[socket.socket | BaseException] = []
@@ -138,7 +186,7 @@ class _FromOutside(smtplib.SMTP):
         thread.join()
         if isinstance(made[0], BaseException):
             raise made[0]
-        return made[0]
+        return ssl._create_unverified_context().wrap_socket(made[0]) if self._tls else made[0]
 
 
 @contextlib.contextmanager
@@ -147,6 +195,13 @@ def from_outside(lab: Lab, client: str = PORTAL_ADDRESS) -> Iterator[smtplib.SMT
     with _FromOutside(lab, client) as smtp:
         smtp.starttls(context=ssl._create_unverified_context())
         smtp.ehlo()
+        yield smtp
+
+
+@contextlib.contextmanager
+def as_the_gateway(lab: Lab, machine: str) -> Iterator[smtplib.SMTP]:
+    """What a platform's machine at that address says to the site's gateway."""
+    with _FromOutside(lab, PORTAL_ADDRESS, machine, tls=True) as smtp:
         yield smtp
 
 

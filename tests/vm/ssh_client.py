@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from deploy.client import Lab
 from tests.vm.guest import portal_namespace
 
+EDGE = "10.77.0.1"
 CONNECT_S = 40
 """Emulated processors take seconds for one handshake."""
 
@@ -77,7 +78,7 @@ class Client:
         if not password:
             options += ["-o", "BatchMode=yes"]
         target = f"{user or where.username or self.uid}@{where.hostname}"
-        address = ["-p", str(where.port), "-o", "HostName=10.77.0.1", "-o", f"HostKeyAlias={where.hostname}"]
+        address = ["-p", str(where.port), "-o", f"HostName={EDGE}", "-o", f"HostKeyAlias={where.hostname}"]
         return ["ssh", *options, *address, target, *words]
 
     def _prefix(self) -> list[str]:
@@ -121,6 +122,18 @@ class Client:
         finally:
             process.kill()
             process.wait()
+
+
+def known_host(lab: Lab, endpoint: dict[str, str]) -> str:
+    """A line of a file of host keys: that of an ssh address, as it was found on the wire. It has to be the one that the portal tells of."""
+    host, port = endpoint["url"].removeprefix("ssh://").rpartition("@")[2].split(":")
+    command = ["ip", "netns", "exec", portal_namespace(lab), "ssh-keyscan", "-T", "30", "-t", "ed25519"]
+    scan = subprocess.run([*command, "-p", port, EDGE], capture_output=True, text=True, check=True).stdout
+    key = " ".join(scan.split()[-2:])
+    told = ["ssh-keygen", "-lf", "-"]
+    shown = subprocess.run(told, input=key, capture_output=True, text=True, check=True).stdout
+    assert endpoint["fingerprint"] in shown
+    return f"{host} {key}\n"
 
 
 def _hear(process: subprocess.Popen[bytes], wanted: bytes) -> bytes:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
-from deploy.client import Lab
-from tests.lab_world import Made
+from deploy.client import Lab, name_resolution, wait_for
+from tests.lab_world import ROOT, Made
+from tests.vm.mail import told
 
 Dav = Callable[..., httpx.Response]
 
@@ -117,6 +122,64 @@ def test_a_shared_event_is_seen_and_changed_by_all_and_lost_updates_are_refused(
     assert dav("owner", "PUT", path, changed, If_Match=etag).status_code in (201, 204)
     assert "Grande réunion" in dav("member", "GET", homes["member"] + event).text
     assert dav("member", "PUT", homes["member"] + event, seen.text, If_Match=etag).status_code == 412
+
+
+# --- a client of its own ---
+
+
+@pytest.fixture
+def client(lab: Lab, bricks: Made, member: str) -> Callable[..., dict[str, Any]]:
+    """client(role, add=..., password=...): what the library caldav finds in March 2026."""
+
+    def run(role: str, **wish: str) -> dict[str, Any]:
+        account = lab.accounts[role]
+        asked = {"uid": account.uid, "password": account.password, "month": "2026-03", **wish}
+        url = bricks.url("agenda")
+        with name_resolution([httpx.URL(url).host]) as prefix:
+            done = subprocess.run(
+                [*prefix, sys.executable, "-m", "tests.vm.caldav_client", url, str(lab.ca)],
+                input=json.dumps(asked),
+                capture_output=True,
+                text=True,
+                cwd=ROOT,
+                timeout=200,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    return run
+
+
+def test_members_share_events_with_a_real_client_and_nobody_else_does(
+    lab: Lab,
+    bricks: Made,
+    member: str,
+    client: Callable[..., dict[str, Any]],
+    dav: Dav,
+    homes: dict[str, str],
+) -> None:
+    try:
+        added = client("member", add=EVENT.format(uid="by-caldav"))
+        assert added["calendars"] == ["calendar", "platform-calendar"]
+        assert added["events"] == client("owner")["events"] == ["Réunion d'équipe"]
+        assert client("outsider")["refused"]
+        assert client("member", password="not the password")["refused"]
+        bricks.owner("DELETE", f"/platforms/bricks/members/{member}")
+        wait_for(lambda: client("member")["refused"], 5, "the removed member to be refused", every_s=0.1)
+        assert client("owner")["events"] == ["Réunion d'équipe"]
+    finally:
+        dav("owner", "DELETE", f"{homes['owner']}platform-calendar/by-caldav.ics")
+
+
+def test_programs_find_the_server_by_its_name(lab: Lab, bricks: Made) -> None:
+    """RFC 6764: where it is, and where to begin."""
+    url = httpx.URL(bricks.url("agenda"))
+    for kind in ("caldavs", "carddavs"):
+        name = f"_{kind}._tcp.{url.host}"
+        assert told(lab, name, "SRV") == [f"0 1 {url.port} {url.host}."]
+        assert told(lab, name, "TXT") == ['"path=/"']
 
 
 def test_events_of_a_time_are_found(dav: Dav, homes: dict[str, str], event: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from deploy.client import Lab, name_resolution
+from deploy.client import Lab, name_resolution, wait_for
 from tests.lab_world import Made
 from tests.vm.guest import guest
 
@@ -101,6 +103,34 @@ def test_owner_makes_a_repository_and_a_member_works_in_it(
     assert log.status_code == 200 and "A chapter by a member" in log.text
     assert "Thèse" in lab.get(f"{site}/thesis-2.0/about/", "member").text
     assert lab.get(f"{site}/thesis-2.0/plain/chapter.txt", "member").text == "écrit par un membre\n"
+
+
+def test_a_removed_member_is_refused_by_git_itself(
+    git: Git, thesis: str, bricks: Made, member: str, tmp_path: Path
+) -> None:
+    git("member", "clone", "--quiet", thesis, "copy")
+    (tmp_path / "copy" / "late.txt").write_text("too late\n", encoding="utf-8")
+    git("member", "add", ".", folder="copy")
+    git("member", "commit", "--quiet", "-m", "Too late", folder="copy")
+    removed = time.monotonic()
+    bricks.owner("DELETE", f"/platforms/bricks/members/{member}")
+
+    tried = removed
+
+    def refused() -> bool:
+        nonlocal tried
+        tried = time.monotonic()
+        with contextlib.suppress(AssertionError):
+            git("member", "ls-remote", thesis, succeeds=False)
+            return True
+        return False
+
+    wait_for(refused, 30, "git to be refused", every_s=0.1)
+    assert tried - removed < 5, "who comes after that is refused, however long their program takes"
+    for words in (("push", "--quiet"), ("fetch", "--quiet")):
+        git("member", *words, folder="copy", succeeds=False)
+    git("owner", "pull", "--quiet", thesis, "trunk", folder="first")
+    assert not (tmp_path / "first" / "late.txt").exists()
 
 
 def test_what_members_write_is_not_run_in_browsers(lab: Lab, thesis: str, site: str) -> None:

@@ -41,7 +41,7 @@ PLACES = [
 
 @pytest.fixture
 def host(transactional_db: None, lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
-    """A host of the lab, with its templates, in the test's database; addresses that the lab gives away last."""
+    """A host of the lab in the test's database; addresses that the lab gives away last."""
     entry = wiring.site().hosts[-1]
     row = Host.objects.create(
         name=entry.name,
@@ -60,7 +60,6 @@ def host(transactional_db: None, lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(
         placement, "subnet_of", lambda pool, prefix, index: subnet_of(pool, prefix, last - 50 - index)
     )
-    templates.keep_templates(row.pk)
     return row
 
 
@@ -102,6 +101,7 @@ def test_the_next_worker_completes_it(
         days=1,
         justification="A worker dies.",
     )
+    templates.keep_templates(host.pk)
     run = requests.approve_request(acting_user=admin, request_id=request.pk)
     words = [str(connection.settings_dict["NAME"]), str(run.pk), operation, moment, str(tmp_path / "edge")]
     died = subprocess.run(

@@ -6,14 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from deploy import demo
 from deploy.client import Lab, wait_for
+from deploy.lab.layout import PORTAL_ADDRESS
 from deploy.lab.layout import Lab as Layout
 from deploy.lab.programs import in_portal
+from tests.contract.outside import understandable
 from tests.lab_world import ROOT, Made, World
 from tests.vm.guest import guest
+from tests.vm.mail import told
 
 Audit = Callable[[str], list[str]]
 
@@ -54,9 +58,13 @@ def test_retiring_leaves_nothing_behind(lab: Lab, world: World, audit: Audit) ->
         assert kind in found, f"the audit sees a living platform's {kind}"
     address = gamma.url("web", "/")
     assert lab.get(address).status_code == 200
+    name = httpx.URL(address).host
+    assert told(lab, name, "A") == [PORTAL_ADDRESS]
+    assert told(lab, f"_placo.{name}", "TXT") != []
     world.retire("gamma")
     assert audit("gamma") == []
     assert lab.get(address).status_code == 404
+    assert told(lab, name, "A") == [] and told(lab, f"_placo.{name}", "TXT") == []
     stray = ["vol-create-as", "placo", "placo-gamma-www-data.qcow2", "1M", "--format", "qcow2"]
     subprocess.run(["virsh", "-c", www.uri, *stray], check=True, capture_output=True)
     try:
@@ -81,7 +89,9 @@ def test_stop_and_start_keep_the_data(lab: Lab, beta: Made) -> None:
     stopped = owner("POST", "/platforms/beta/actions/stop")["run_id"]
     assert owner.wait_for_run(stopped)["state"] == "done"
     assert beta.now["state"] == "stopped"
-    assert lab.get(beta.url("web", "/")).status_code in (502, 503, 504)
+    for language in ("en", "fr"):  # whoever asks reads both
+        answer = lab.get(beta.url("web", "/"), headers={"Accept-Language": language})
+        assert answer.status_code == 503 and understandable(answer.text), answer.text
     started = owner("POST", "/platforms/beta/actions/start")["run_id"]
     assert owner.wait_for_run(started)["state"] == "done"
     assert inside.run("cat /srv/placo/kept").text == "precious\n"

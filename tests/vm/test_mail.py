@@ -10,14 +10,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.client import Account, Lab
+from deploy.client import Account, Lab, wait_for
 from deploy.lab.layout import DIRECTORY_ADDRESS
 from tests.lab_world import Made, World
+from tests.vm.guest import guest
 from tests.vm.mail import (
     PATIENCE_S,
     arrives,
     body_of,
     check_signature,
+    empty,
+    fill,
+    filter_by,
     from_outside,
     mailbox,
     public_key,
@@ -215,6 +219,57 @@ def test_mail_bombs(lab: Lab, ceres: Made, vesta: Made, owner: Account, member: 
                 codes.append(outside.mail(STRANGER)[0])
                 outside.rset()
     assert 450 in codes and codes.index(450) > 50, codes
+
+
+def test_a_full_mailbox_is_said_to_the_sender(
+    lab: Lab, ceres: Made, vesta: Made, owner: Account, member: Account
+) -> None:
+    address = f"{owner.uid}@{domain_of(ceres)}"
+    with mailbox(lab, name_of(ceres), owner) as client:
+        empty(client)
+        fill(client)
+    try:
+        with submission(lab, name_of(ceres), owner) as sending:
+            assert refusal(sending, address, address).startswith("552"), "from within"
+        with from_outside(lab) as outside:
+            said = refusal(outside, STRANGER, f"{owner.uid}+never-asked-for@{domain_of(ceres)}")
+            assert said.startswith("550") and "full" in said, "from outside, at the gateway's door"
+        send(lab, vesta, member, address, "too-much")
+        back = body_of(arrives(lab, name_of(vesta), member, "Undelivered"))
+        assert address in back, "from another platform, whoever of the servers on the way found out"
+    finally:
+        with mailbox(lab, name_of(ceres), owner) as client:
+            empty(client)
+    with submission(lab, name_of(ceres), owner) as sending:
+        assert refusal(sending, address, address, "there-is-room") == ""
+    arrives(lab, name_of(ceres), owner, "there-is-room")
+
+
+def test_redirections_in_a_circle_end(
+    lab: Lab, ceres: Made, vesta: Made, owner: Account, member: Account
+) -> None:
+    """The mail stays with whom it comes back to, once."""
+    here, there = f"{owner.uid}@{domain_of(ceres)}", f"{member.uid}@{domain_of(vesta)}"
+    machines = {
+        slug: guest(lab, slug, made.machine("mail")) for slug, made in ((CERES, ceres), (VESTA, vesta))
+    }
+    filter_by(machines[CERES], owner, f'redirect "{there}";')
+    filter_by(machines[VESTA], member, f'redirect "{here}";')
+    try:
+        send(lab, vesta, owner, there, "round-and-round")
+        found = arrives(lab, name_of(vesta), member, "round-and-round")
+        assert found.count(b"X-Sieve-Redirected-From:") == 2, "it went round once"
+        for machine in machines.values():
+            wait_for(
+                lambda machine=machine: not machine.run("postqueue -j").text.strip(), 60, "no mail to wait"
+            )
+        for made, account, number in ((vesta, member, 1), (ceres, owner, 0), (vesta, owner, 0)):
+            with mailbox(lab, name_of(made), account) as client:
+                client.select("INBOX")
+                assert len(client.search(None, "SUBJECT", "round-and-round")[1][0].split()) == number
+    finally:
+        filter_by(machines[CERES], owner, "")
+        filter_by(machines[VESTA], member, "")
 
 
 def test_a_platform_that_stood_still_gets_its_mail(

@@ -16,7 +16,7 @@ from deploy.lab.layout import BASE
 from deploy.lab.layout import Lab as Layout
 from tests.lab_world import Made, World
 from tests.vm.guest import guest
-from tests.vm.mail import arrives
+from tests.vm.mail import arrives, check_signature, public_key, told
 from tests.vm.test_mail import name_of
 
 SLUG = "watched"
@@ -92,17 +92,24 @@ def test_a_service_that_stops_is_shown_and_told_and_so_is_its_return(lab: Lab, w
     door = ("wiki", "wiki (https)")
     wiki.run("systemctl stop apache2.service")
     wait_for(lambda: states(lab, watched)[door] == CRITICAL, HARD_S, "the page to show it")
-    told = _told(lab, watched, owner, "does not work")
-    assert "wiki, wiki (https): does not work" in told
-    assert page(watched, "/") in told
+    raw = _mail(lab, watched, owner, "does not work")
+    domain = page(watched, "").removeprefix("https://").partition(":")[0]
+    (key,) = told(lab, f"placo._domainkey.{domain}", "TXT")
+    assert check_signature(raw, public_key(key))["d"] == domain
+    said = _text(raw)
+    assert "wiki, wiki (https): does not work" in said
+    assert page(watched, "/") in said
     wiki.run("systemctl start apache2.service")
     wait_for(lambda: states(lab, watched)[door] == OK, HARD_S, "the page to show that it is back")
-    assert "wiki, wiki (https): works again" in _told(lab, watched, owner, "works again")
+    assert "wiki, wiki (https): works again" in _text(_mail(lab, watched, owner, "works again"))
 
 
-def _told(lab: Lab, made: Made, owner: Account, words: str) -> str:
-    """The text of a mail to the owner whose subject ends in these words."""
-    raw = arrives(lab, name_of(made), owner, f'"{words}"', timeout_s=240)
+def _mail(lab: Lab, made: Made, owner: Account, words: str) -> bytes:
+    """A mail to the owner whose subject ends in these words."""
+    return arrives(lab, name_of(made), owner, f'"{words}"', timeout_s=240)
+
+
+def _text(raw: bytes) -> str:
     mail = email.message_from_bytes(raw, policy=email.policy.default)
     body = mail.get_body()
     assert body is not None

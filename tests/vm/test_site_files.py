@@ -107,13 +107,50 @@ def test_nobody_else_reads_or_writes(lab: Lab, beta: Made, files: str, role: str
     assert lab.get(beta.url("web", "/")).status_code == 200
 
 
-def test_a_removed_member_is_refused(lab: Lab, beta: Made, files: str) -> None:
+def test_a_removed_member_is_refused(
+    lab: Lab, beta: Made, files: str, rclone: Rclone, tmp_path: Path
+) -> None:
+    (tmp_path / "late").write_text("too late")
+    rclone("member", "lsf", "site:public")
     beta.owner("DELETE", f"/platforms/beta/members/{lab.accounts['member'].uid}")
     wait_for(
         lambda: lab.request("PUT", f"{files}public/theory", "member", content=b"x").status_code == 401,
         5,
         "the removed member to be refused",
     )
+    for words in (("copyto", tmp_path / "late", "site:public/theory"), ("lsf", "site:public")):
+        assert "401" in rclone("member", *words, succeeds=False).stderr
+    assert lab.get(f"{files}public/theory", "owner").status_code == 404
+
+
+def test_the_site_is_read_with_curl(lab: Lab, beta: Made, files: str) -> None:
+    """Public pages by anybody, members' pages by members."""
+    page = httpx.URL(beta.url("web", "/members/"))
+    host, _, port = lab.edge.partition(":")
+
+    def curl(role: str | None, url: str) -> str:
+        account = lab.accounts[role] if role else None
+        done = subprocess.run(
+            [
+                *("curl", "--silent", "--config", "-", "--cacert", str(lab.ca), "--max-time", "60"),
+                *("--write-out", "\n%{http_code}", "--resolve", f"{page.host}:{page.port}:{host}", url),
+            ],
+            input=f'user = "{account.uid}:{account.password}"' if account else "",
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done
+        return done.stdout
+
+    assert page.port == int(port)
+    assert curl(None, beta.url("web", "/")).endswith("\n200")
+    for role in ("member", "owner"):
+        found = curl(role, str(page))
+        assert found.endswith("\n200") and lab.accounts[role].uid in found
+    for nobody in (None, "outsider"):
+        assert curl(nobody, str(page)).endswith("\n401")
 
 
 def test_no_page_writes_in_its_readers_name(lab: Lab, files: str) -> None:

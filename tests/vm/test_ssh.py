@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from deploy.client import Lab, wait_for
+from placo.domain.proofs import Case
+from placo.drivers.ports import StandIns
+from tests.contract.directories import lab_outside
 from tests.lab_world import Made, World
-from tests.vm.guest import guest, portal_namespace
-from tests.vm.ssh_client import Client, ended_after
+from tests.vm.guest import guest
+from tests.vm.ssh_client import Client, ended_after, known_host
+from tests.vm.test_wiring import CATALOGUE, expected, proven, said_of
 
 REFUSED_WITHIN_S = 5
 DIRECTORY, EDGE = "10.77.0.2", "10.77.0.1"
@@ -50,16 +53,7 @@ def known(lab: Lab, gate: Made, tmp_path_factory: pytest.TempPathFactory) -> Pat
     file = tmp_path_factory.mktemp("known") / "hosts"
     lines = []
     for service in ("gateway", "server"):
-        told = endpoint(gate, service)
-        host, port = told["url"].removeprefix("ssh://").rpartition("@")[2].split(":")
-        command = ["ip", "netns", "exec", portal_namespace(lab), "ssh-keyscan", "-T", "30", "-t", "ed25519"]
-        scan = subprocess.run([*command, "-p", port, EDGE], capture_output=True, text=True, check=True).stdout
-        key = " ".join(scan.split()[-2:])
-        shown = subprocess.run(
-            ["ssh-keygen", "-lf", "-"], input=key, capture_output=True, text=True, check=True
-        ).stdout
-        assert told["fingerprint"] in shown
-        lines.append(f"{host} {key}\n")
+        lines.append(known_host(lab, endpoint(gate, service)))
     file.write_text("".join(lines))
     return file
 
@@ -115,6 +109,33 @@ def test_a_key_of_another_is_refused(clients: dict[str, Client], gateway: str) -
 def passes(client: Client, url: str, target: str) -> bool:
     """Whether a tunnel to this address and port opens, and something greets there."""
     return client.run(url, "-W", target).out.startswith(HELLO)
+
+
+def test_a_proof_tries_both_doors_and_finds_them_right(lab: Lab, gate: Made) -> None:
+    """By key and by password at the gateway, by key at the server; nothing of it is left, keys neither."""
+    proof = proven(gate)
+    assert said_of(proof) == ("passed", "", [])
+    cases = {(c["service"], c["endpoint"], c["case"]) for c in proof["cases"]}
+    assert cases == expected(CATALOGUE, "gateway", "server")
+    removed = {c["service"]: c["seconds"] for c in proof["cases"] if c["case"] == Case.REMOVED}
+    print(f"refused after (s): {removed}")
+    assert set(removed) == {"gateway", "server"} and max(removed.values()) <= REFUSED_WITHIN_S
+    assert lab_outside().directory.stand_ins() == StandIns((), {})
+
+
+def test_a_gateway_that_takes_any_key_is_found_out(lab: Lab, gate: Made) -> None:
+    """What was there says so again afterwards: a proof is no better than what it finds."""
+    inside = guest(lab, "gate", gate.machine("gateway"))
+    ours = "/usr/lib/placo/keys-of"
+    careless = f"cp -a {ours} /tmp/keys-of && printf '#!/bin/sh\\necho ssh-ed25519 $3\\n' > {ours}"
+    assert inside.run(careless).status == 0
+    try:
+        wrong = {(c["service"], c["case"]) for c in proven(gate)["cases"] if not c["passed"]}
+    finally:
+        assert inside.run(f"cp -a /tmp/keys-of {ours} && rm /tmp/keys-of").status == 0
+    assert {service for service, _case in wrong} == {"gateway"}
+    assert ("gateway", "password") in wrong
+    assert said_of(proven(gate)) == ("passed", "", [])
 
 
 def test_tunnels_lead_to_the_platforms_own_machines_and_nowhere_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -54,7 +55,8 @@ class Desk:
     def commits(self, role: str, name: str) -> bool:
         """Whether somebody can commit; svn's own client makes a folder."""
         url = f"{self.page}svn/{name}"
-        done = svn(self.lab, role, url, "mkdir", "-m", "by " + role, f"{url}/{role}", folder=self.folder)
+        new = f"{url}/{role}-{time.monotonic_ns()}"
+        done = svn(self.lab, role, url, "mkdir", "-m", "by " + role, new, folder=self.folder)
         return done.returncode == 0
 
     def reads(self, role: str, name: str) -> bool:
@@ -111,6 +113,70 @@ def test_some_alone(desk: Desk) -> None:
     assert desk.commits("member", "secret")
     desk.post("owner", do="rights", name="secret", who="some", writers=uid(desk, "member"))
     assert desk.reads("member", "secret") and not desk.reads("admin", "secret")
+
+
+def test_a_group_stands_for_its_people_wherever_it_is_named(desk: Desk) -> None:
+    group = {"do": "group", "group": "theory"}
+    assert desk.post("owner", **group, people=uid(desk, "member")).status_code == 303
+    desk.make("proofs", "some", writers="@theory")
+    desk.make("papers", "some", readers="@theory")
+    assert desk.commits("member", "proofs") and not desk.commits("member", "papers")
+    assert desk.reads("member", "papers") and not desk.reads("admin", "papers")
+    assert desk.names("admin") == {"first"}
+
+    assert desk.post("owner", **group, people=uid(desk, "admin")).status_code == 303
+    assert desk.commits("admin", "proofs") and not desk.commits("member", "proofs")
+    assert desk.names("member") == {"first"}
+    assert desk.post("owner", do="ungroup", group="theory").status_code == 409, "it is named"
+    assert desk.commits("admin", "proofs")
+    for name in ("proofs", "papers"):
+        desk.remove(name)
+    assert desk.post("owner", do="ungroup", group="theory").status_code == 303
+    assert desk.post("owner", do="make", name="again", who="some", writers="@theory").status_code == 400
+
+
+def test_who_is_no_owner_makes_no_group_and_sees_none(desk: Desk) -> None:
+    assert desk.post("owner", do="group", group="closed", people=uid(desk, "admin")).status_code == 303
+    for role, status in (("member", 403), ("outsider", 401), (None, 401)):
+        assert desk.post(role, do="group", group="closed", people=uid(desk, "member")).status_code == status
+        assert desk.post(role, do="ungroup", group="closed").status_code == status
+    assert "@closed" not in desk.lab.get(desk.page, "member").text
+    page = desk.lab.get(desk.page, "owner").text
+    assert "@closed" in page and uid(desk, "admin") in page
+    desk.post("owner", do="ungroup", group="closed")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"group": name} for name in ("", "../etc", ".new", "a b", "A", "é", "-a", "a/b", "x" * 33)),
+        *({"people": people} for people in ("@theory", "a@b", "*", "../x", "-rf", "a\n@b")),
+    ],
+    ids=str,
+)
+def test_odd_groups_are_refused(desk: Desk, fields: dict[str, str]) -> None:
+    answer = desk.post("owner", **{"do": "group", "group": "sound", "people": "somebody"} | fields)
+    assert answer.status_code == 400
+    assert "@" not in desk.lab.get(desk.page, "owner").text.partition("<ul>")[2].partition("</ul>")[0]
+
+
+def test_a_removed_member_is_refused_by_svn_itself(desk: Desk, versions: Made) -> None:
+    assert desk.commits("admin", "first") and desk.reads("admin", "first")
+    removed = time.monotonic()
+    versions.owner("DELETE", f"/platforms/versions/members/{uid(desk, 'admin')}")
+    url, tried = f"{desk.page}svn/first", removed
+
+    def refused() -> bool:
+        nonlocal tried
+        tried = time.monotonic()
+        return svn(desk.lab, "admin", url, "list", url, folder=desk.folder).returncode != 0
+
+    wait_for(refused, 30, "svn to be refused", every_s=0.1)
+    assert tried - removed < 5, "who comes after that is refused, however long their program takes"
+    update = svn(desk.lab, "admin", url, "update", str(desk.folder / "first-admin"), folder=desk.folder)
+    assert update.returncode != 0 and not desk.commits("admin", "first")
+    versions.owner("PUT", f"/platforms/versions/members/{uid(desk, 'admin')}")
+    wait_for(lambda: desk.lab.get(desk.page, "admin").status_code == 200, 30, "who is back to come in")
 
 
 def test_who_is_no_owner_changes_nothing(desk: Desk) -> None:

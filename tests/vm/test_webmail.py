@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imaplib
 import re
 import time
 from collections.abc import Iterator
@@ -9,14 +10,17 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from deploy.client import Account, Lab
+from deploy.client import Account, Lab, wait_for
 from tests.browser.flow import chromium
 from tests.lab_world import Made, World
-from tests.vm.mail import arrives, mailbox
+from tests.vm.mail import arrives, check_signature, mailbox, public_key, refusal, submission
 from tests.vm.test_mail import REFUSED_WITHIN_S, domain_of, include, name_of, remove
 
 SLUG = "pallas"
 SLOW_MS = 60_000  # PHP where the processor is emulated
+TAUGHT = 11
+GOOD = "Dear colleague, the lemma about sheaves and the cohomology of this surface is proved in the last section."
+JUNK = "Exclusive cheap pills, guaranteed casino jackpot: win money fast without risk, limited discount offer, click below."
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,9 @@ def test_members_write_to_each_other_in_the_browser(lab: Lab, pallas: Made, brow
     page.get_by_label("Subject").fill("by-browser")
     page.locator("#composebody").fill("Lemma 3 is true after all: voilà.")
     page.locator(".send:visible").first.click()
-    assert arrives(lab, name_of(pallas), owner, "by-browser")
+    sent = arrives(lab, name_of(pallas), owner, "by-browser")
+    records = lab.get(pallas.url("webmail", "/-/dns.txt")).text
+    assert check_signature(sent, public_key(records))["d"] == domain_of(pallas)
 
     reader = logged_in(browser, pallas, owner)
     reader.locator("#messagelist").get_by_text("by-browser").first.dblclick()
@@ -88,6 +94,69 @@ def test_filters_are_made_in_the_browser_and_applied(lab: Lab, pallas: Made, bro
     writer.locator("#composebody").fill("?")
     writer.locator(".send:visible").first.click()
     assert b"Oberwolfach" in arrives(lab, name_of(pallas), owner, "Auto")
+
+
+def test_mail_is_sorted_and_redirected_by_forms(lab: Lab, pallas: Made, browser: Browser) -> None:
+    owner, member = lab.accounts["owner"], lab.accounts["member"]
+    mine = f"{member.uid}@{domain_of(pallas)}"
+    page = logged_in(browser, pallas, owner)
+    page.goto(pallas.url("webmail", "/") + "?_task=settings&_action=plugin.managesieve")
+    page.locator("a.create:visible").first.click()
+    form = page.frame_locator("iframe")
+    form.locator("#_name").fill("reviews")
+    form.locator("[name='_rule_target[0][]']").fill("for-review")
+    form.locator("#action_type0").select_option("fileinto")
+    form.locator("#action_mailbox0").select_option("Drafts")
+    form.locator("button.submit").click()
+    expect(page.locator("#messagestack")).to_contain_text("saved", timeout=SLOW_MS)
+    page.goto(pallas.url("webmail", "/") + "?_task=settings&_action=plugin.managesieve-forward")
+    page.locator("#forward_action").select_option("copy")
+    page.locator("[name=action_target]").fill(mine)
+    page.locator("#forward_status").select_option("on")
+    page.locator("button.submit").click()
+    expect(page.locator("#messagestack")).to_contain_text("saved", timeout=SLOW_MS)
+
+    theirs = f"{owner.uid}@{domain_of(pallas)}"
+    with submission(lab, name_of(pallas), owner) as client:
+        assert refusal(client, theirs, theirs, "for-review") == ""
+    assert b"X-Sieve-Redirected-From" in arrives(lab, name_of(pallas), member, "for-review")
+    with mailbox(lab, name_of(pallas), owner) as client:
+        assert subjects(client, "Drafts", "for-review") == 1
+        assert subjects(client, "INBOX", "for-review") == 0
+
+
+def subjects(client: imaplib.IMAP4_SSL, folder: str, words: str) -> int:
+    """How many mails of such a subject a folder has."""
+    client.select(folder)
+    return len(client.search(None, "SUBJECT", words)[1][0].split())
+
+
+def test_junk_is_filed_for_who_has_taught_what_it_is(lab: Lab, pallas: Made) -> None:
+    owner, member = lab.accounts["owner"], lab.accounts["member"]
+    with mailbox(lab, name_of(pallas), member) as client:
+        for number in range(TAUGHT):
+            client.append("INBOX", "(\\Seen)", None, like(GOOD, f"good-{number}"))  # type: ignore[arg-type]
+            client.append("INBOX", None, None, like(JUNK, f"junk-{number}"))  # type: ignore[arg-type]
+        client.select("INBOX")
+        numbers = client.search(None, "SUBJECT", "junk-")[1][0].decode().replace(" ", ",")
+        assert client.copy(numbers, "Junk")[0] == "OK"
+        client.store(numbers, "+FLAGS", "\\Deleted")
+        client.expunge()
+    theirs = f"{owner.uid}@{domain_of(pallas)}"
+    with submission(lab, name_of(pallas), owner) as client2:
+        for subject, words in (("more-of-it", JUNK), ("a-question", GOOD)):
+            everybody = [f"{a.uid}@{domain_of(pallas)}" for a in (owner, member)]
+            assert client2.sendmail(theirs, everybody, like(words, subject)) == {}
+    arrives(lab, name_of(pallas), member, "a-question")
+    arrives(lab, name_of(pallas), owner, "more-of-it")
+    with mailbox(lab, name_of(pallas), member) as client:
+        wait_for(lambda: subjects(client, "Junk", "more-of-it") == 1, SLOW_MS / 1000, "junk to be filed")
+        assert subjects(client, "INBOX", "more-of-it") == 0
+
+
+def like(words: str, subject: str) -> bytes:
+    """A mail of such words."""
+    return f"From: x@example.org\r\nSubject: {subject}\r\n\r\n{words}\r\n".encode()
 
 
 def test_who_is_no_member_stays_outside(lab: Lab, pallas: Made, browser: Browser) -> None:

@@ -27,10 +27,10 @@ OPEN = f"cd / && cp -a /etc/apache2/placo.d /tmp/placo.d && sed -i 's/Require va
 SHUT = "cp -a /tmp/placo.d/. /etc/apache2/placo.d/ && rm -r /tmp/placo.d && apachectl graceful"
 
 
-def expected(catalogue: Catalogue) -> set[tuple[str, str, str]]:
-    """Service, endpoint and case of everything that is to be tried, with the choices that nobody made."""
+def expected(catalogue: Catalogue, *services: str) -> set[tuple[str, str, str]]:
+    """Service, endpoint and case of everything that is to be tried at these services (all), with the choices that nobody made."""
     found = set()
-    for service in catalogue.services.values():
+    for service in [catalogue.services[name] for name in services] or catalogue.services.values():
         for endpoint in service.endpoints:
             access = endpoint.access_for(service.defaults())
             trials = rules.trials(access, endpoint.login.by, endpoint.protocol)
@@ -43,10 +43,10 @@ def expected(catalogue: Catalogue) -> set[tuple[str, str, str]]:
 
 def proven(made: Made) -> dict[str, Any]:
     """A proof that was asked for, when it is over."""
-    asked = made.owner("POST", f"/platforms/{SLUG}/proofs")
+    asked = made.owner("POST", f"/platforms/{made.slug}/proofs")
 
     def over() -> dict[str, Any] | None:
-        proofs = made.owner("GET", f"/platforms/{SLUG}/proofs")
+        proofs = made.owner("GET", f"/platforms/{made.slug}/proofs")
         found: dict[str, Any] = next(proof for proof in proofs if proof["id"] == asked["id"])
         return found if found["ended_at"] else None
 

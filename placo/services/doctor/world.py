@@ -245,7 +245,9 @@ def look_at_images() -> Iterator[Result]:
             Level.WARNING,
             _("Not built: the images of %(names)s. Requests that need them cannot be approved.")
             % {"names": ", ".join(missing)},
-            _("Build them: make images, or python -m placo.drivers.images build."),
+            _(
+                "Build them: make images, or python -m placo.drivers.images build. This also names what is to be imported."
+            ),
         )
         return
     text = ngettext(

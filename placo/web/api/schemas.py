@@ -109,6 +109,7 @@ class OptionOut(Out):
     minimum: int | None
     maximum: int | None
     required: bool
+    changeable: bool = Field(description="It can be chosen anew when the service is there.")
 
 
 class ServiceEndpoint(Out):
@@ -158,6 +159,7 @@ def service_out(card: ServiceCard) -> ServiceOut:
                 minimum=o.minimum,
                 maximum=o.maximum,
                 required=o.required,
+                changeable=o.again,
             )
             for o in service.options
         ],

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from placo.domain.plan import Plan
-from placo.domain.plan_items import Item
+from placo.domain.plan_items import Item, differences
 from placo.services.change_views import ChangeView
 from placo.services.planning import Offer
 from placo.web.api.schemas import DifferenceOut, In, Out
@@ -33,7 +33,8 @@ class ChangeIn(In):
         None, description="All services that the platform shall have.", examples=[["web", "svn"]]
     )
     options: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Of services that come new; those of the others stay."
+        default_factory=dict,
+        description="Of services that come new; of the others those that can be chosen anew (`changeable`).",
     )
     sizes: dict[str, SizeIn] = Field(
         default_factory=dict, description="Machine -> its size.", examples=[{"www": {"memory_mib": 1024}}]
@@ -65,6 +66,15 @@ class Grown(Out):
     data_volume_gib: Amount
 
 
+class Chosen(Out):
+    """An option that is chosen anew; `before` is None of one that had not been asked for."""
+
+    service: str = Field(examples=["webmail"])
+    option: str = Field(examples=["quota_mib"])
+    before: bool | int | str | None
+    after: bool | int | str | None
+
+
 class ChangesOut(Out):
     """What is different afterwards: services by id, machines by name. `removed` machines lose their data."""
 
@@ -74,6 +84,8 @@ class ChangesOut(Out):
     removed: list[str]
     resized: list[Resized]
     grown: list[Grown]
+    options: list[Chosen]
+    told: list[str] = Field(description="Machines that take other settings while they run.")
 
 
 def _amount(old: Plan, new: Plan, machine: str, name: str) -> Amount:
@@ -99,6 +111,12 @@ def changes_out(view: ChangeView) -> ChangesOut:
             Grown(machine=name, data_volume_gib=_amount(old, new, name, "data_volume_gib"))
             for name in changed.grown
         ],
+        options=[
+            Chosen(service=item.path[1], option=item.path[2], before=item.old, after=item.new)
+            for item in differences(old, new)
+            if item.kind == "options" and item.path[1] in old.services
+        ],
+        told=list(changed.told),
     )
 
 

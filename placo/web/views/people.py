@@ -42,6 +42,7 @@ def _page(
         "rows": rows,
         "waiting": any(not row.membership.settled for row in rows),
         "open": platform.state in members.OPEN,
+        "removable": platform.state in members.LEAVING,
         "refused": refused,
         "uid": uid,
         "owners": [row.membership.uid for row in rows if row.membership.owner],

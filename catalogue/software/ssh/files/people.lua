@@ -47,6 +47,13 @@ function people.keys(uid)
     return plain(uid) and values(settings.keys, "subtree", "(uid=" .. uid .. ")", "sshPublicKey") or {}
 end
 
+-- Whether the time of the person with this DN is not over: a password would be refused by the directory then, a key is ours to refuse.
+-- Nobody where it does not answer, or does not let us ask.
+function people.lasts(person)
+    local now = os.date "!%Y%m%d%H%M%SZ"
+    return values(person, "base", "(!(pwdEndTime<=" .. now .. "))", "uid") ~= nil
+end
+
 -- Whether this is the password of the person with this DN.
 function people.proves(person, password)
     -- An empty password would be no password at all to a directory (RFC 4513, 5.1.2).
