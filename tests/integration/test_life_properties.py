@@ -235,6 +235,11 @@ class Life(RuleBasedStateMachine):
         assert None not in indexes
         assert len(set(indexes)) == len(indexes)
 
+    def _decide_at_last(self, pk: int) -> Run:
+        """What is stuck now that the world is mended: tried again."""
+        runs.retry_run(acting_user=self.admin, run_id=pk)
+        return self.world.finish(pk)
+
     def _comes_to_an_end(self) -> None:
         """With the world mended, every run ends, by itself or after one choice; then nothing is there that nobody owns."""
         self.mend()
@@ -242,8 +247,7 @@ class Life(RuleBasedStateMachine):
             self.world.lose_leases(pk)
             run = self.world.finish(pk)
             if run.ended_at is None:
-                run = runs.retry_run(acting_user=self.admin, run_id=pk)
-                run = self.world.finish(pk)
+                run = self._decide_at_last(pk)
             assert run.ended_at, [(s.name, s.state, s.error) for s in run.steps.all()]
             assert not run.steps.filter(state=StepState.RUNNING.value).exists()
         for platform in Platform.objects.all():
