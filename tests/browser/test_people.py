@@ -82,7 +82,7 @@ def opened(browser: Browser, link: str) -> tuple[int, Page]:
 
 
 def make_account(page: Page, who: Invited) -> None:
-    page.get_by_label("Your name").fill("Marie Skłodowska")
+    page.get_by_label("Your name").fill("Irène Joliot")
     page.get_by_label("Account").fill(who.name)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password, once more").fill(PASSWORD)
@@ -92,7 +92,7 @@ def make_account(page: Page, who: Invited) -> None:
 @pytest.fixture(scope="module")
 def guest(lab: Lab, browser: Browser, beta: Made) -> Iterator[Invited]:
     """Somebody who has come by the link of a mail and made an account."""
-    who = invite(lab, browser, beta, "marie")
+    who = invite(lab, browser, beta, "irene")
     status, page = opened(browser, who.link)
     assert status == 200
     assert "placo_" not in page.url, "the link is not where a browser tells it to others"

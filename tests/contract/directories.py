@@ -155,11 +155,15 @@ def forget_platforms(directory: Directory) -> None:
     for slug, uuid in directory.platforms().items():
         if slug.startswith("contract-"):
             directory.remove_platform(slug, uuid)
-    for person in directory.guests():
-        if person.uid.startswith("g-contract"):
-            directory.remove_guest(person.uid)
+    for person in guests_of_tests(directory):
+        directory.remove_guest(person.uid)
     for uid in directory.ssh_keys():
         directory.set_ssh_keys(uid, [])
+
+
+def guests_of_tests(directory: Directory) -> list[Person]:
+    """The guests that these tests make: a lab's directory may have others."""
+    return [person for person in directory.guests() if person.uid.startswith("g-contract")]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from placo.drivers.ports import Directory, DriverError, MachineAccount, PasswordRefused, Person, Rejected
-from tests.contract.directories import Outside, made
+from tests.contract.directories import Outside, guests_of_tests, made
 from tests.contract.test_directory import HOSTILE_UIDS
 
 pytest_plugins = ("tests.contract.directories",)
@@ -46,7 +46,7 @@ def test_a_hostile_uid_is_nobody_among_people(directory: Directory, uid: str) ->
         directory.set_ssh_keys(uid, [KEY])
     directory.remove_guest(uid)
     directory.set_ssh_keys(uid, [])
-    assert directory.guests() == [MARIE]
+    assert guests_of_tests(directory) == [MARIE]
 
 
 def test_a_person_is_found_by_the_address(directory: Directory) -> None:
@@ -68,7 +68,7 @@ def test_a_guest_is_a_person_like_any_other(directory: Directory) -> None:
     for _ in range(2):
         directory.ensure_guest(MARIE)
     assert directory.person(MARIE.uid) == MARIE
-    assert directory.guests() == [MARIE]
+    assert guests_of_tests(directory) == [MARIE]
     assert [person.uid for person in directory.search_people("Skłodowska")] == [MARIE.uid]
     made(directory)
     directory.ensure_member("contract-a", MARIE.uid)
@@ -111,14 +111,14 @@ def test_nobody_of_the_laboratory_is_a_guest(directory: Directory) -> None:
         directory.change_guest_password("olivier", "password of olivier", PASSWORD)
     directory.remove_guest("olivier")
     assert directory.person("olivier") == olivier
-    assert directory.guests() == []
+    assert guests_of_tests(directory) == []
 
 
 def test_two_guests_have_two_addresses(directory: Directory) -> None:
     directory.ensure_guest(MARIE)
     with pytest.raises(Rejected):
         directory.ensure_guest(replace(MARIE, uid="g-contract.two", mail="MARIE@elsewhere.test"))
-    assert directory.guests() == [MARIE]
+    assert guests_of_tests(directory) == [MARIE]
 
 
 def test_two_threads_may_make_the_same_guest(directory: Directory) -> None:
@@ -136,7 +136,7 @@ def test_two_threads_may_make_the_same_guest(directory: Directory) -> None:
     for thread in threads:
         thread.join()
     directory.ensure_guest(MARIE)
-    assert directory.guests() == [MARIE]
+    assert guests_of_tests(directory) == [MARIE]
     assert failures == []
 
 
