@@ -187,10 +187,14 @@ class LaterLife(Life):
         self._owners_are_in_the_directory()
 
     def _decide_at_last(self, pk: int) -> Run:
-        """A run may stand for good where a machine was removed past the portal: then it is undone, and the machine repaired."""
+        """A run may stand for good where a machine was removed past the portal: then it is undone, without what the machine would
+        be needed for, and the machine repaired."""
         run = super()._decide_at_last(pk)
-        if run.ended_at is None:
+        if run.ended_at is None and runs.undoable(run):
             runs.undo_run(acting_user=self.admin, run_id=pk)
+            run = self.world.finish(pk)
+        if run.ended_at is None:
+            runs.skip_run(acting_user=self.admin, run_id=pk)
             run = self.world.finish(pk)
         return run
 
