@@ -245,16 +245,17 @@ class _Making:
             time.sleep(PAUSE_S)
 
     def _after(self, place: Place, removed_at: float) -> ProofCase:
-        """How long the door lets a removed member in."""
+        """How long the door lets a removed member in: until the first try begins that is refused. How long a machine takes to say no
+        (programs wait on purpose before they do) is no time in which somebody is in."""
         role = rules.insider(place.access)
         while True:
+            began = time.monotonic() - removed_at
             outcome = self._try(place, role, right=True)
-            took = time.monotonic() - removed_at
-            if outcome.answer is Answer.REFUSED or took > MEASURED_S:
+            if outcome.answer is Answer.REFUSED or began > MEASURED_S:
                 break
             time.sleep(PAUSE_S)
-        passed = outcome.answer is Answer.REFUSED and took <= BOUND_S
-        return self._case(place, Case.REMOVED, outcome, passed=passed, seconds=took)
+        passed = outcome.answer is Answer.REFUSED and began <= BOUND_S
+        return self._case(place, Case.REMOVED, outcome, passed=passed, seconds=began)
 
     def _try(self, place: Place, role: Role | None, *, right: bool) -> Outcome:
         left = min(TRY_S, self.until - time.monotonic())
