@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import Iterator
-from contextlib import closing
 
 import ldap
 import ldap.sasl
@@ -36,13 +35,20 @@ def watched(world: World) -> Iterator[Made]:
     owner = world.lab.accounts["owner"].uid
     domain = domain_of_mail(made)
     dn = f"uid={owner},ou=people,{BASE}"
-    with closing(ldap.initialize(Layout.at(world.lab.root).directory_uri)) as directory:
-        directory.sasl_interactive_bind_s("", ldap.sasl.external())
-        before = directory.search_s(dn, ldap.SCOPE_BASE, attrlist=["mail"])[0][1]["mail"]
-        directory.modify_s(dn, [(ldap.MOD_REPLACE, "mail", [f"{owner}@{domain}".encode()])])
-        yield made
-        directory.modify_s(dn, [(ldap.MOD_REPLACE, "mail", before)])
+    before = changed_mail(world.lab, dn, [f"{owner}@{domain}".encode()])
+    yield made
+    changed_mail(world.lab, dn, before)
     world.retire(SLUG)
+
+
+def changed_mail(lab: Lab, dn: str, mail: list[bytes]) -> list[bytes]:
+    """Give somebody other addresses, as the directory's administrator; those that they had."""
+    directory = ldap.initialize(Layout.at(lab.root).directory_uri)
+    directory.sasl_interactive_bind_s("", ldap.sasl.external())
+    before: list[bytes] = directory.search_s(dn, ldap.SCOPE_BASE, attrlist=["mail"])[0][1]["mail"]
+    directory.modify_s(dn, [(ldap.MOD_REPLACE, "mail", mail)])
+    directory.unbind_s()
+    return before
 
 
 def domain_of_mail(made: Made) -> str:
@@ -119,7 +125,8 @@ def _text(raw: bytes) -> str:
 def change(world: World, *services: str) -> None:
     """The platform with these services."""
     words = "A test on real machines."
-    asked = world.owner("POST", f"/platforms/{SLUG}/changes", justification=words, services=list(services))
+    wish = {"justification": words, "services": list(services), "confirm": SLUG}
+    asked = world.owner("POST", f"/platforms/{SLUG}/changes", **wish)
     run = world.admin("POST", f"/requests/{asked['id']}/approve", plan_hash=asked["plan"]["hash"])
     assert world.owner.wait_for_run(run["run_id"], timeout_s=600)["state"] == "done"
 
