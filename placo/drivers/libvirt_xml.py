@@ -73,7 +73,12 @@ def domain_xml(spec: DomainSpec, *, domain_type: str, cpu: str, path_of: Callabl
         disk("vdb", path_of(spec.data_volume), "qcow2"),
     ]
     if spec.seed_volume is not None:
-        disks.append(disk("vdc", path_of(spec.seed_volume), "raw", readonly=True))
+        seed = disk("vdc", path_of(spec.seed_volume), "raw", readonly=True)
+        # The last port: with and without a seed, everything else has the same address.
+        seed.append(
+            E.address(type="pci", domain="0x0000", bus=f"0x{_ROOT_PORTS:02x}", slot="0x00", function="0x0")
+        )
+        disks.append(seed)
     domain = E.domain(
         E.name(spec.name),
         E.uuid(spec.uuid),
