@@ -35,15 +35,17 @@ from placo.services import clock, proofs, seeds
 T = TypeVar("T")
 log = logging.getLogger("placo.proofs")
 
-TRY_S = 10.0
+AT_ONCE = 4
+"""Doors at which somebody knocks at the same time, before a member is removed: machines share processors."""
+TRY_S = 25.0
 """How long one try may take."""
-ADMITTED_S = 15.0
+ADMITTED_S = 40.0
 """How long a new member is tried until a door knows of them."""
 SILENT_S = 3.0
 """How long a door that has answered before is asked again when it says nothing: a server that reads its settings anew may."""
 MEASURED_S = 15.0
 """How long it is measured whether a removed member is refused."""
-LONGEST_S = 100.0
+LONGEST_S = 200.0
 """How long all tries may take; less than the lease of a proof."""
 PAUSE_S = 0.2
 INSIDE = (Role.MEMBER, Role.OWNER, Role.EXPIRED, Role.CARELESS)
@@ -148,8 +150,9 @@ class _Making:
         self._bring(doors)
         if not doors:
             return []
-        with ThreadPoolExecutor(max_workers=len(doors)) as threads:
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:
             first = _side_by_side(threads, self._before, doors)
+        with ThreadPoolExecutor(max_workers=len(doors)) as threads:
             open_ = [place for place, cases in zip(doors, first, strict=True) if _let_in(cases)]
             removed_at = time.monotonic()
             self._remove()
