@@ -118,9 +118,9 @@ def test_a_removed_member_is_refused(
         5,
         "the removed member to be refused",
     )
-    for words in (("copyto", tmp_path / "late", "site:public/theory"), ("lsf", "site:public")):
+    for words in (("copyto", tmp_path / "late", "site:public/late"), ("lsf", "site:public")):
         assert "401" in rclone("member", *words, succeeds=False).stderr
-    assert lab.get(f"{files}public/theory", "owner").status_code == 404
+    assert lab.get(f"{files}public/late", "owner").status_code == 404
 
 
 def test_the_site_is_read_with_curl(lab: Lab, beta: Made, files: str) -> None:

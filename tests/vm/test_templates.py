@@ -16,7 +16,7 @@ from tests.vm.clones import Nursery
 from tests.vm.disks import POOL, FileSystem, Pool, found_in, virsh
 from tests.vm.guest import guest
 
-OF_EACH = ("name", "uuid", "title", "description", "metadata")
+OF_EACH = ("name", "uuid", "genid", "title", "description", "metadata")
 """What a definition says of one machine only; and the sources of disks and network, the MAC, the address of the filter."""
 
 
