@@ -21,7 +21,7 @@ images: setup ## build the machines' images that are missing (some minutes once,
 demo: setup images up ## everything from nothing: a lab, a platform requested, approved, provisioned and proved (20 min, then 4)
 	@$(PYTHON) -m deploy.demo || { echo 'make demo failed: see `make logs`; the lab is left running, run it again.' >&2; exit 1; }
 
-test: ## set up what is needed and pass every test: real VMs, real browser (40 min at most)
+test: ## set up what is needed and pass every test: real VMs, real browser (75 min at most)
 	@deploy/run-tests
 
 up: setup ## start the lab, or what is missing of it (15 s); harmless when it runs
