@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from ipaddress import IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from uuid import UUID, uuid5
@@ -27,6 +28,7 @@ from bench.session import ROOT, verdict
 if TYPE_CHECKING:
     from placo.domain.plan import Plan
     from placo.drivers.fake_hypervisor import FakeHypervisor
+    from placo.drivers.ports import PlatformNames
 
 BOUND_S, BOUND_RATIO, BOUND_CALLS = 10.0, 12.0, 2
 MACHINES_EACH = 2
@@ -119,6 +121,7 @@ class _Site:
         names = [f"host-{number:02d}" for number in range(hosts)]
         self.hosts = {name: FakeHypervisor(folder / name, name) for name in names}
         self.directory, self.edge = FakeDirectory(folder / "directory"), FakeEdge(folder / "edge")
+        self.names: dict[str, PlatformNames] = {}
         self.calls: Counter[str] = Counter()
         self.lost: list[str] = []
         for name, thing in {**self.hosts, "directory": self.directory, "edge": self.edge}.items():
@@ -142,10 +145,14 @@ class _Site:
             "hypervisor": lambda name, *_rest: self.hosts[name],
             "directory": lambda: self.directory,
             "edge": lambda: self.edge,
+            "zone": lambda: SimpleNamespace(names=lambda: self.names),
         }
 
     def _furnish(self, plan: Plan) -> None:
         """Everything as if it had been made, without the time that it takes."""
+        from placo.drivers.ports import PlatformNames
+        from placo.services.names import names_of
+
         host: FakeHypervisor = self.hosts[plan.host]
         shelf = host._shelf
         shelf.put("networks", plan.network.name, asdict(plan.network))
@@ -159,6 +166,7 @@ class _Site:
         self.directory._shelf.put("platforms", plan.slug, subtree)
         site = {"slug": plan.slug, "uuid": plan.uuid, "routes": [], "certificate": ""}
         self.edge._shelf.put("sites", plan.slug, site)
+        self.names[plan.slug] = PlatformNames(plan.uuid, names_of(plan))
 
     def lose(self) -> None:
         """Take one machine in `LOST` away."""
