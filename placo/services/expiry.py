@@ -21,7 +21,7 @@ from placo.domain import expiry, saga
 from placo.domain.expiry import Duty, Rules, Term
 from placo.domain.lifecycle import ENDED, PlatformState, RunKind, RunState
 from placo.platforms.models import Notice, Platform, Reminder, Run, User
-from placo.services import clock, notices, runs
+from placo.services import clock, decisions, notices, runs
 from placo.services.errors import Conflict
 
 log = logging.getLogger("placo.expiry")
@@ -230,5 +230,5 @@ def _revive(pk: int, done: Attended) -> None:
         runs.settle(run, steps)
         runs.ring(run.pk)
     else:
-        runs.revive(run)
+        decisions.revive(run)
     done.revived += 1

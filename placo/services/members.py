@@ -14,7 +14,7 @@ from placo.domain import saga
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind, RunState
 from placo.drivers.ports import DriverError, Person, Rejected
 from placo.platforms.models import Membership, Platform, Run, User
-from placo.services import access, auditlog, clock, renewal, runs
+from placo.services import access, auditlog, clock, decisions, renewal, runs
 from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound
 
 OPEN = tuple(
@@ -273,7 +273,7 @@ def _lock(platform: Platform, uid: str) -> Run | None:
 def _follow(platform: Platform, row: Membership, acting_user: User | None, active: Run | None) -> None:
     """Have the directory follow the wish; a run that is under way for this person notices the new version."""
     if active is not None and active.state == RunState.STUCK.value:
-        runs.revive(active)
+        decisions.revive(active)
     elif active is not None:
         runs.ring(active.pk)
     else:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from placo.domain import saga
 from placo.domain.lifecycle import PlatformState, RunKind, RunState
 from placo.platforms.models import Platform, Run, User
-from placo.services import access, renewal, runs
+from placo.services import access, decisions, renewal, runs
 from placo.services.errors import InvalidInput
 
 POWER_ACTIONS = {
@@ -43,6 +43,6 @@ def retire_platform(*, acting_user: User, slug: str, confirm: str) -> Run:
         creation = platform.runs.get(kind=RunKind.CREATE.value, ended_at=None)
         if creation.state == RunState.UNWINDING.value:
             return creation
-        return runs.undo_run(acting_user=acting_user, run_id=creation.pk)
+        return decisions.undo_run(acting_user=acting_user, run_id=creation.pk)
     steps = saga.retire_steps(platform.plan.images)
     return runs.start(platform, RunKind.RETIRE, steps, acting_user=acting_user)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from placo.domain.catalogue import Text
 from placo.domain.lifecycle import ACTIVE_RUNS, RunKind, RunState, StepState
 from placo.platforms.models import JournalEntry, Machine, Run, Step, User
-from placo.services import access, runs, waiting
+from placo.services import access, decisions, waiting
 from placo.services.change_views import change_view
 from placo.services.selectors import Address, addresses_of
 
@@ -101,19 +101,19 @@ def progress(*, acting_user: User, run_id: int) -> Progress:
     steps = list(run.steps.all())
     unwinding = run.state in (RunState.UNWINDING.value, RunState.UNDONE.value)
     over = _BACK_OVER if unwinding else _FORWARD_OVER
-    stuck = runs.stuck(run, steps)
+    stuck = decisions.stuck(run, steps)
     created = run.kind == RunKind.CREATE.value and run.state == RunState.DONE.value
     return Progress(
         run=run,
         lanes=_lanes(run, steps),
         now=_now(steps, unwinding),
-        failed=tuple(runs.failed(steps)),
+        failed=tuple(decisions.failed(steps)),
         done=sum(step.state in over for step in steps),
         total=len(steps),
         ended=RunState(run.state) not in ACTIVE_RUNS,
         stuck=stuck,
-        can_skip=stuck and acting_user.is_administrator and runs.skippable(run, steps),
-        can_undo=runs.undoable(run),
+        can_skip=stuck and acting_user.is_administrator and decisions.skippable(run, steps),
+        can_undo=decisions.undoable(run),
         addresses=addresses_of(run.platform.plan) if created else (),
         waits=waiting.waits_of(steps),
     )

@@ -19,7 +19,7 @@ from django.db.models import Q
 from deploy.rehearsal import stage
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, RequestState, RunKind, RunState
 from placo.platforms.models import Membership, Platform, Request, Run, Step, User
-from placo.services import accounts, changes, members, platforms, rebuilds, requests, runs
+from placo.services import accounts, changes, decisions, members, platforms, rebuilds, requests
 from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound, PlanOutdated
 from tests.chaos.careers import ADMINISTRATOR, GUESTS, OWNERS, Career
 
@@ -285,12 +285,14 @@ class People:
                 continue
             self._seen_stuck.pop(run.pk)
             again = Run.objects.filter(platform=run.platform_id, state=RunState.UNDONE.value).count()
-            give_up = run.state == RunState.STUCK.value and runs.undoable(run) and (run.pk + again) % 5 == 0
+            give_up = (
+                run.state == RunState.STUCK.value and decisions.undoable(run) and (run.pk + again) % 5 == 0
+            )
             try:
                 if give_up:
-                    runs.undo_run(acting_user=self.admin, run_id=run.pk)
+                    decisions.undo_run(acting_user=self.admin, run_id=run.pk)
                 else:
-                    runs.retry_run(acting_user=self.admin, run_id=run.pk)
+                    decisions.retry_run(acting_user=self.admin, run_id=run.pk)
                 self.done["stuck run: undone" if give_up else "stuck run: retried"] += 1
             except (Conflict, NotFound):
                 self.done["not possible at that moment"] += 1

@@ -11,7 +11,7 @@ from django.utils import timezone
 from placo.domain.quota import Cost
 from placo.drivers.ports import DriverError, Rejected
 from placo.platforms.models import LedgerEntry, Platform, Project, Run, Step, User
-from placo.services import books, engine, members, platforms, quota, requests, runs
+from placo.services import books, decisions, engine, members, platforms, quota, requests, runs
 from tests.factories import approve, ready_platform, submit
 from tests.fakes import World
 from tests.integration.test_workers import at_once
@@ -68,7 +68,7 @@ def test_the_books_are_right_on_the_way_back(world: World, optics: Project, emmy
     world.directory.faults.fail_next("ensure_platform", DriverError("no"), times=6)
     run = step_by_step(world, approve(emmy, admin))
     assert (run.state, committed()) == ("stuck", [False])
-    runs.undo_run(acting_user=admin, run_id=run.pk)
+    decisions.undo_run(acting_user=admin, run_id=run.pk)
     assert books.check() == []
     assert step_by_step(world, run).state == "undone"
 

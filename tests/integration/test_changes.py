@@ -12,7 +12,7 @@ from django.utils import timezone
 from placo.domain.quota import Cost
 from placo.drivers.ports import DriverError, Power, Rejected
 from placo.platforms.models import LedgerEntry, Platform, Project, Request, Run, User
-from placo.services import audit, books, changes, engine, members, platforms, quota, requests, runs
+from placo.services import audit, books, changes, decisions, engine, members, platforms, quota, requests
 from placo.services.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tests.factories import make_user, ready_platform
 from tests.fakes import World
@@ -236,7 +236,7 @@ def test_a_change_under_way_is_called_off(world: World, alpha: Platform, emmy: U
     request = ask(emmy, services=BOTH, sizes={"www": {"memory_mib": 1024}})
     run = requests.approve_request(acting_user=admin, request_id=request.pk)
     engine.advance(run.pk)
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
     world.prober.faults.clear()
 
     assert world.finish(run.pk).state == "undone"
@@ -254,11 +254,11 @@ def test_what_is_removed_does_not_come_back(world: World, optics: Project, emmy:
     run = carry_out(world, ask(emmy, services=["web"], confirm=SLUG), admin)
     assert run.state == "stuck"
     with pytest.raises(Conflict):
-        runs.undo_run(acting_user=emmy, run_id=run.pk)
+        decisions.undo_run(acting_user=emmy, run_id=run.pk)
     with pytest.raises(Conflict):
-        runs.skip_run(acting_user=admin, run_id=run.pk)
+        decisions.skip_run(acting_user=admin, run_id=run.pk)
     world.host_of(alpha).faults.clear()
-    runs.retry_run(acting_user=emmy, run_id=run.pk)
+    decisions.retry_run(acting_user=emmy, run_id=run.pk)
     assert world.finish(run.pk).state == "done"
     assert quota.used(alpha.project) == Platform.objects.get(slug=SLUG).plan.cost
 

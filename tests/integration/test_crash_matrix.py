@@ -41,6 +41,7 @@ from placo.platforms.models import (
 from placo.services import (
     audit,
     changes,
+    decisions,
     drift,
     engine,
     lost,
@@ -50,7 +51,6 @@ from placo.services import (
     rebuilds,
     reconcile,
     requests,
-    runs,
     seeds,
     steps,
 )
@@ -538,7 +538,7 @@ def test_undoing_everything_twice(
     run, disturbed = begin(name, place, how)
     run = world.finish(run.pk)
     if run.state == "stuck":
-        runs.undo_run(acting_user=User.objects.get(username="emmy"), run_id=run.pk)
+        decisions.undo_run(acting_user=User.objects.get(username="emmy"), run_id=run.pk)
     once = steps.perform
 
     def twice(step: Step, verb: Verb, guard: Guard) -> Answer:

@@ -7,7 +7,7 @@ import pytest
 from placo.domain import saga
 from placo.drivers.ports import Power, Rejected, Unavailable
 from placo.platforms.models import Host, LedgerEntry, Membership, Platform, Project, Run, User
-from placo.services import audit, engine, platforms, runs
+from placo.services import audit, decisions, engine, platforms
 from placo.services.errors import Conflict
 from tests.factories import approve, ready_platform
 from tests.fakes import World
@@ -223,7 +223,7 @@ def test_waiting_for_too_long_is_stuck(world: World, optics: Project, emmy: User
     assert run.state == "stuck"
     assert "gave up waiting" in run.steps.get(name="health:www").error
     world.prober.faults.clear()
-    runs.retry_run(acting_user=emmy, run_id=run.pk)
+    decisions.retry_run(acting_user=emmy, run_id=run.pk)
     assert world.finish(run.pk).state == "done"
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 import tasks
 from placo.drivers.ports import DriverError, Power
 from placo.platforms.models import AuditEvent, JournalEntry, Notice, Platform, Project, Reminder, Run, User
-from placo.services import expiry, members, platforms, renewal, runs
+from placo.services import decisions, expiry, members, platforms, renewal
 from placo.services.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tests import factories
 from tests.fakes import World
@@ -311,7 +311,7 @@ def test_a_stop_that_was_undone_is_done_again(
     refuse_to_stop(world, alpha)
     clock.forward(90)
     look(world)
-    runs.undo_run(acting_user=emmy, run_id=Run.objects.get(kind="stop").pk)
+    decisions.undo_run(acting_user=emmy, run_id=Run.objects.get(kind="stop").pk)
     world.host_of(alpha).faults.clear()
     work(world)
     assert now(alpha).state == "ready"

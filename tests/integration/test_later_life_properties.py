@@ -17,6 +17,7 @@ from placo.platforms.models import Drift, Host, Machine, Membership, Platform, R
 from placo.services import (
     agreement,
     books,
+    decisions,
     drift,
     expiry,
     lost,
@@ -25,7 +26,6 @@ from placo.services import (
     rebuilds,
     reconcile,
     renewal,
-    runs,
 )
 from placo.services import clock as portal_clock
 from placo.services.errors import ServiceError
@@ -190,11 +190,11 @@ class LaterLife(Life):
         """A run may stand for good where a machine was removed past the portal: then it is undone, without what the machine would
         be needed for, and the machine repaired."""
         run = super()._decide_at_last(pk)
-        if run.ended_at is None and runs.undoable(run):
-            runs.undo_run(acting_user=self.admin, run_id=pk)
+        if run.ended_at is None and decisions.undoable(run):
+            decisions.undo_run(acting_user=self.admin, run_id=pk)
             run = self.world.finish(pk)
         if run.ended_at is None:
-            runs.skip_run(acting_user=self.admin, run_id=pk)
+            decisions.skip_run(acting_user=self.admin, run_id=pk)
             run = self.world.finish(pk)
         return run
 

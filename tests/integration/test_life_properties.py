@@ -38,7 +38,7 @@ from placo.domain.lifecycle import (
 from placo.domain.quota import Cost
 from placo.drivers.ports import DriverError, Rejected, Unavailable
 from placo.platforms.models import LedgerEntry, Platform, Request, Run, User
-from placo.services import audit, changes, engine, members, platforms, quota, requests, runs
+from placo.services import audit, changes, decisions, engine, members, platforms, quota, requests, runs
 from placo.services.errors import ServiceError
 from tests.factories import make_hosts, make_project, make_user, submit
 from tests.fakes import World, make_world
@@ -237,7 +237,7 @@ class Life(RuleBasedStateMachine):
 
     def _decide_at_last(self, pk: int) -> Run:
         """What is stuck now that the world is mended: tried again."""
-        runs.retry_run(acting_user=self.admin, run_id=pk)
+        decisions.retry_run(acting_user=self.admin, run_id=pk)
         return self.world.finish(pk)
 
     def _comes_to_an_end(self) -> None:

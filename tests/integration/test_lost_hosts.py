@@ -19,6 +19,7 @@ from placo.services import (
     audit,
     books,
     changes,
+    decisions,
     drift,
     engine,
     expiry,
@@ -29,7 +30,6 @@ from placo.services import (
     platforms,
     reconcile,
     requests,
-    runs,
     templates,
 )
 from placo.services.errors import Conflict, Forbidden, InvalidInput, NotFound, ServiceError
@@ -144,7 +144,7 @@ def test_a_stuck_retirement_ends(world: World, alpha: Platform, emmy: User, admi
     run = retire(world, emmy)
     assert run.state == "stuck"
     with pytest.raises(Conflict):
-        runs.skip_run(acting_user=admin, run_id=run.pk)
+        decisions.skip_run(acting_user=admin, run_id=run.pk)
     world.host_of(alpha).faults.clear()
     lose(world, alpha, admin)
     assert world.finish(run.pk).state == "done"
@@ -162,7 +162,7 @@ def test_without_it_a_removal_is_never_given_up(
         world.let_time_pass(run.pk)
     assert "given up" not in events(run)
     with pytest.raises(Conflict):
-        runs.skip_run(acting_user=admin, run_id=run.pk)
+        decisions.skip_run(acting_user=admin, run_id=run.pk)
     assert Platform.objects.get(pk=alpha.pk).state == "retiring"
 
 
@@ -192,7 +192,7 @@ def test_an_undo_that_waits_ends(world: World, optics: Project, emmy: User, admi
     world.prober.faults.unreachable = True
     engine.advance(run.pk)
     cut_off(world, run.platform)
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
     assert world.finish(run.pk).state == "unwinding"
     lose(world, run.platform, admin)
     assert world.finish(run.pk).state == "undone"
@@ -235,8 +235,8 @@ def test_other_runs_stop_there_and_can_be_given_up(
         assert (run.state, Platform.objects.get(pk=alpha.pk).state) == ("done", "stopped")
     else:
         assert run.state == "stuck"
-        assert {step.error for step in runs.failed(run.steps.all())} == {"its host was declared lost"}
-        runs.undo_run(acting_user=emmy, run_id=run.pk)
+        assert {step.error for step in decisions.failed(run.steps.all())} == {"its host was declared lost"}
+        decisions.undo_run(acting_user=emmy, run_id=run.pk)
         assert world.finish(run.pk).state == "undone"
         assert Platform.objects.get(pk=alpha.pk).state == state
     sound()
@@ -266,7 +266,7 @@ def test_a_repair_stops_there(world: World, alpha: Platform, emmy: User, admin: 
     run = drift.repair_drift(acting_user=admin, drift_id=Drift.objects.get().pk)
     lose(world, alpha, admin)
     assert world.finish(run.pk).state == "stuck"
-    runs.undo_run(acting_user=admin, run_id=run.pk)
+    decisions.undo_run(acting_user=admin, run_id=run.pk)
     assert world.finish(run.pk).state == "undone"
     with pytest.raises(Conflict):
         drift.repair_drift(acting_user=admin, drift_id=Drift.objects.get(kind="paused").pk)

@@ -11,7 +11,7 @@ from django.test import Client
 from placo import wiring
 from placo.drivers.ports import DriverError, Power
 from placo.platforms.models import AuditEvent, JournalEntry, LedgerEntry, Platform, Project, Run, Step, User
-from placo.services import audit, changes, engine, platforms, rebuilds, runs
+from placo.services import audit, changes, decisions, engine, platforms, rebuilds
 from placo.services.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tests.factories import ready_platform
 from tests.fakes import World
@@ -103,7 +103,7 @@ def test_a_run_that_is_stuck_can_be_undone(world: World, alpha: Platform, emmy: 
     world.host_of(alpha).faults.fail_next("ensure_overlay", DriverError("full"), times=6)
     run = world.finish(rebuild(emmy).pk)
     assert run.state == "stuck"
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
     assert world.finish(run.pk).state == "undone"
     assert volumes(world, alpha) == before
 

@@ -9,7 +9,7 @@ import pytest
 from placo.domain import saga
 from placo.drivers.ports import DriverError, Power, Rejected
 from placo.platforms.models import AuditEvent, Drift, Machine, Platform, Project, Run, User
-from placo.services import audit, drift, members, platforms, reconcile, runs
+from placo.services import audit, decisions, drift, members, platforms, reconcile
 from placo.services.errors import Conflict, Forbidden, NotFound
 from tests.factories import ready_platform
 from tests.fakes import World
@@ -262,7 +262,7 @@ def stuck_repair(world: World, alpha: Platform, admin: User) -> Run:
 
 def test_a_stuck_repair_is_tried_again(world: World, alpha: Platform, admin: User) -> None:
     run = stuck_repair(world, alpha, admin)
-    runs.retry_run(acting_user=admin, run_id=run.pk)
+    decisions.retry_run(acting_user=admin, run_id=run.pk)
     run = world.finish(run.pk)
     reconcile.reconcile()
     in_order(world, run, alpha)
@@ -273,7 +273,7 @@ def test_a_stuck_repair_that_is_given_up_takes_nothing_back(
 ) -> None:
     world.host_of(alpha).remove_domain(alpha.plan.machine("www").uuid)
     run = stuck_repair(world, alpha, admin)
-    runs.undo_run(acting_user=admin, run_id=run.pk)
+    decisions.undo_run(acting_user=admin, run_id=run.pk)
     run = world.finish(run.pk)
     assert run.state == "undone"
     alpha.refresh_from_db()

@@ -12,7 +12,7 @@ from django.test import Client
 
 from placo.drivers.ports import Rejected
 from placo.platforms.models import Platform, Project, Request, Run, User
-from placo.services import books, changes, engine, planning, requests, runs
+from placo.services import books, changes, decisions, engine, planning, requests
 from placo.services.errors import InvalidInput, PlanOutdated
 from tests import factories
 from tests.fakes import World
@@ -149,7 +149,7 @@ def test_calling_it_off_tells_the_former_settings(
     engine.advance(run.pk)
     assert "storage=80M" in (told(world, alpha, ROOM) or "")
     del world.prober.answers[server]
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
     assert world.finish(run.pk).state == "undone"
     assert "storage=50M" in (told(world, alpha, ROOM) or "")
     alpha.refresh_from_db()

@@ -7,7 +7,7 @@ import pytest
 from placo.domain import saga
 from placo.drivers.ports import DriverError, Power, Rejected
 from placo.platforms.models import Platform, Project, Run, User
-from placo.services import engine, platforms, runs
+from placo.services import decisions, engine, platforms
 from placo.services.errors import Conflict, Forbidden, NotFound
 from tests.factories import approve, ready_platform
 from tests.fakes import World
@@ -28,17 +28,17 @@ def stuck_run(world: World, emmy: User, admin: User) -> Run:
 
 def test_stuck_then_retried(world: World, optics: Project, emmy: User, admin: User) -> None:
     run = stuck_run(world, emmy, admin)
-    runs.retry_run(acting_user=emmy, run_id=run.pk)
+    decisions.retry_run(acting_user=emmy, run_id=run.pk)
 
     assert world.finish(run.pk).state == "done"
     assert Platform.objects.get(slug=SLUG).state == "ready"
     with pytest.raises(Conflict):
-        runs.retry_run(acting_user=emmy, run_id=run.pk)
+        decisions.retry_run(acting_user=emmy, run_id=run.pk)
 
 
 def test_stuck_then_undone(world: World, optics: Project, emmy: User, admin: User) -> None:
     run = stuck_run(world, emmy, admin)
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
 
     assert world.finish(run.pk).state == "undone"
     assert Platform.objects.get(slug=SLUG).state == "failed"
@@ -50,8 +50,8 @@ def test_stuck_then_skipped_by_an_administrator(
 ) -> None:
     run = stuck_run(world, emmy, admin)
     with pytest.raises(Forbidden):
-        runs.skip_run(acting_user=emmy, run_id=run.pk)
-    runs.skip_run(acting_user=admin, run_id=run.pk)
+        decisions.skip_run(acting_user=emmy, run_id=run.pk)
+    decisions.skip_run(acting_user=admin, run_id=run.pk)
     world.prober.answers |= {
         f"alpha-{name}.{_domain()}": status for name, status in (("web", 200), ("svn", 401))
     }
@@ -68,11 +68,11 @@ def test_a_removal_is_never_skipped(world: World, optics: Project, emmy: User, a
     run = world.finish(platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG).pk)
     assert run.state == "stuck"
     with pytest.raises(Conflict):
-        runs.skip_run(acting_user=admin, run_id=run.pk)
+        decisions.skip_run(acting_user=admin, run_id=run.pk)
     assert Platform.objects.get(slug=SLUG).subnet_index is not None
     for host in world.hosts.values():
         host.faults.clear()
-    runs.retry_run(acting_user=admin, run_id=run.pk)
+    decisions.retry_run(acting_user=admin, run_id=run.pk)
     assert world.finish(run.pk).state == "done"
     assert world.audit(SLUG) == []
 
@@ -88,10 +88,10 @@ def test_a_run_that_is_not_stuck_has_nothing_to_decide(
 ) -> None:
     run = approve(emmy, admin)
     with pytest.raises(Conflict):
-        runs.retry_run(acting_user=emmy, run_id=run.pk)
+        decisions.retry_run(acting_user=emmy, run_id=run.pk)
     world.finish(run.pk)
     with pytest.raises(Conflict):
-        runs.undo_run(acting_user=emmy, run_id=run.pk)
+        decisions.undo_run(acting_user=emmy, run_id=run.pk)
 
 
 def test_a_creation_can_be_called_off_while_it_is_under_way(
@@ -101,7 +101,7 @@ def test_a_creation_can_be_called_off_while_it_is_under_way(
     world.prober.faults.unreachable = True
     engine.advance(run.pk)
     assert Run.objects.get(pk=run.pk).state == "running"
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
 
     assert world.finish(run.pk).state == "undone"
     assert Platform.objects.get(slug=SLUG).state == "failed"
@@ -123,7 +123,7 @@ def test_strangers_neither_see_nor_decide(
     world: World, optics: Project, emmy: User, sofia: User, admin: User
 ) -> None:
     run = stuck_run(world, emmy, admin)
-    for choice in (runs.retry_run, runs.skip_run, runs.undo_run):
+    for choice in (decisions.retry_run, decisions.skip_run, decisions.undo_run):
         with pytest.raises(NotFound):
             choice(acting_user=sofia, run_id=run.pk)
     run.refresh_from_db()
@@ -139,8 +139,8 @@ def test_a_stuck_retirement_cannot_be_undone_but_retried(
     run = world.finish(platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG).pk)
     assert run.state == "stuck"
     with pytest.raises(Conflict):
-        runs.undo_run(acting_user=emmy, run_id=run.pk)
-    runs.retry_run(acting_user=emmy, run_id=run.pk)
+        decisions.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.retry_run(acting_user=emmy, run_id=run.pk)
 
     assert world.finish(run.pk).state == "done"
     assert world.audit(SLUG) == []
@@ -175,7 +175,7 @@ def test_a_stuck_change_of_power_can_be_undone(
     host.faults.fail_next(operation, DriverError("no"), 2 * saga.policy("power").attempts)  # two machines
     run = world.finish(platforms.power_platform(acting_user=emmy, slug=SLUG, action=action).pk)
     assert run.state == "stuck"
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
 
     assert world.finish(run.pk).state == "undone"
     platform.refresh_from_db()

@@ -14,7 +14,17 @@ from placo.domain import places, saga
 from placo.domain.places import Place
 from placo.drivers.ports import DriverError, Unavailable
 from placo.platforms.models import Host, Platform, Project, Run, Step, User
-from placo.services import books, engine, members, outcomes, platforms, reconcile, runs, steps, waiting
+from placo.services import (
+    books,
+    decisions,
+    engine,
+    members,
+    outcomes,
+    platforms,
+    reconcile,
+    steps,
+    waiting,
+)
 from placo.services.work import Answer, NotYet, Work
 from tests.factories import approve, ready_platform
 from tests.fakes import World
@@ -165,7 +175,7 @@ def test_a_step_that_alone_is_not_answered_gets_stuck_in_the_end(
     assert (stuck.state, stuck.waits_for) == ("failed", "")
     assert "h1 answers, but never to this step: the bridge hangs" in stuck.error
     world.hosts["h1"].faults.clear()
-    runs.retry_run(acting_user=emmy, run_id=run.pk)
+    decisions.retry_run(acting_user=emmy, run_id=run.pk)
     assert world.finish(run.pk).state == "done"
 
 
@@ -181,7 +191,7 @@ def test_a_creation_that_waits_can_be_called_off(
     run = approve(emmy, admin)
     away(world, "h1")
     turns(world, run, 3)
-    runs.undo_run(acting_user=emmy, run_id=run.pk)
+    decisions.undo_run(acting_user=emmy, run_id=run.pk)
     run = turns(world, run, 70)
     assert run.state == "unwinding"
     assert waiting.waits_of(run.steps.all())[0].place == "h1"

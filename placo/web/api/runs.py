@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ninja import Router
 
-from placo.services import access, runs
+from placo.services import access, decisions
 from placo.web.api.auth import Caller
 from placo.web.api.schemas import Problem
 from placo.web.api.schemas_flow import RunOut, run_out
@@ -25,7 +25,7 @@ def show_run(request: Caller, run_id: int) -> RunOut:
 )
 def retry_run(request: Caller, run_id: int) -> RunOut:
     """For a stuck run."""
-    runs.retry_run(acting_user=request.auth, run_id=run_id)
+    decisions.retry_run(acting_user=request.auth, run_id=run_id)
     return show_run(request, run_id)
 
 
@@ -34,12 +34,12 @@ def retry_run(request: Caller, run_id: int) -> RunOut:
 )
 def skip_run(request: Caller, run_id: int) -> RunOut:
     """For a stuck run; administrators only."""
-    runs.skip_run(acting_user=request.auth, run_id=run_id)
+    decisions.skip_run(acting_user=request.auth, run_id=run_id)
     return show_run(request, run_id)
 
 
 @router.post("/runs/{int:run_id}/undo", response={200: RunOut, **ERRORS}, summary="Undo all that a run did")
 def undo_run(request: Caller, run_id: int) -> RunOut:
     """For a creation or change at any time before something is removed for good, for the others once they are stuck."""
-    runs.undo_run(acting_user=request.auth, run_id=run_id)
+    decisions.undo_run(acting_user=request.auth, run_id=run_id)
     return show_run(request, run_id)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from placo.services import progress, runs
+from placo.services import decisions, progress
 from placo.web.http import screen, user_of
 
-CHOICES = {"retry": runs.retry_run, "skip": runs.skip_run, "undo": runs.undo_run}
+CHOICES = {"retry": decisions.retry_run, "skip": decisions.skip_run, "undo": decisions.undo_run}
 
 
 @screen()
