@@ -1,6 +1,6 @@
 """A KVM (or emulating QEMU) host through libvirt, wherever it is: nothing here uses a path of the portal's machine.
 
-Only this module and `libvirt_pool` import libvirt. It needs what libvirt 9.0 offers to a remote client: one storage pool of files,
+Only this module, `libvirt_connection` and `libvirt_pool` import libvirt. It needs what libvirt 9.0 offers to a remote client: one storage pool of files,
 one network per platform, domains with direct kernel boot.
 """
 
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import libvirt
 import libvirt_qemu
 
+from placo.drivers import libvirt_connection, nwfilter, volumes
 from placo.drivers import libvirt_xml as xml
-from placo.drivers import nwfilter, volumes
 from placo.drivers.connection import Patience, SharedConnection
 from placo.drivers.guest_agent import AgentMissing, CommandFailed, GuestAgent, NoSuchFile
 from placo.drivers.libvirt_codes import ErrorCode, contract_error, fine_if, power_of
@@ -43,8 +42,6 @@ from placo.drivers.templates import Templates
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3  # a silent host is given up after 20 s
-
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -61,35 +58,6 @@ _USAGE = 64
 """What placo-personalise ends with when it does not know what it is asked for (sysexits.h)."""
 _AGENT_TIMEOUT_S = 20
 _PATIENCE_S = 10
-_setup_lock = threading.Lock()
-
-
-@functools.cache
-def _set_up_library() -> None:
-    """Keepalive needs a running event loop, registered before the first connection; errors are only raised."""
-    libvirt.registerErrorHandler(lambda _context, _error: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-    threading.Thread(target=_run_events, name="libvirt-events", daemon=True).start()
-
-
-def _run_events() -> None:
-    while True:
-        with contextlib.suppress(libvirt.libvirtError):  # reported to whoever waits on the connection
-            libvirt.virEventRunDefaultImpl()
-
-
-def _open(uri: str) -> libvirt.virConnect:
-    with _setup_lock:
-        _set_up_library()
-    connection = libvirt.open(uri)
-    connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
-    return connection
-
-
-def _is_alive(connection: libvirt.virConnect) -> bool:
-    with contextlib.suppress(libvirt.libvirtError):
-        return bool(connection.isAlive())
-    return False
 
 
 def _guarded(
@@ -211,13 +179,22 @@ class LibvirtHypervisor:
         raise Unavailable(f"{self.name} did not tell of its domains within {_PATIENCE_S} s, twice")
 
     def _another(self) -> SharedConnection[libvirt.virConnect]:
-        return SharedConnection(self.name, lambda: _open(self._uri), _is_alive, self._connect_timeout_s)
+        return SharedConnection(
+            self.name,
+            lambda: libvirt_connection.open_to(self._uri),
+            libvirt_connection.is_alive,
+            self._connect_timeout_s,
+        )
 
     @_guarded
     def watch(self, callback: Callable[[DomainEvent], None]) -> Watch:
         self.connection.get()  # a host that does not answer is known to do so at once
         with contextlib.suppress(TimeoutError):
-            return LibvirtWatch(self._patient.call(lambda: _open(self._uri)), _is_alive, callback)
+            return LibvirtWatch(
+                self._patient.call(lambda: libvirt_connection.open_to(self._uri)),
+                libvirt_connection.is_alive,
+                callback,
+            )
         raise Unavailable(f"{self.name} did not answer within {_PATIENCE_S} s")
 
     def _platform(self, domain: libvirt.virDomain, uuid: str) -> str | None:

@@ -52,22 +52,7 @@ def start(
     """
     platform = Platform.objects.select_for_update().get(pk=platform.pk)
     _require_host(platform, kind, subject)
-    if kind in TRANSITIONS:
-        transition = TRANSITIONS[kind]
-        if PlatformState(platform.state) not in transition.sources:
-            raise Conflict(
-                _("The platform is %(state)s: this is not possible now.")
-                % {"state": platform.get_state_display()},
-                _("Wait until what is under way has ended, then try again."),
-            )
-        platform.state = transition.during.value
-        platform.save(update_fields=["state"])
-    elif kind is RunKind.REPAIR and PlatformState(platform.state) not in SETTLED | CLEARED:
-        raise Conflict(
-            _("The platform is %(state)s: this is not possible now.")
-            % {"state": platform.get_state_display()},
-            _("Wait until what is under way has ended, then try again."),
-        )
+    _take_up(platform, kind)
     try:
         with transaction.atomic():
             run = Run.objects.create(
@@ -102,6 +87,25 @@ def start(
     settle(run, rows)
     ring(run.pk)
     return run
+
+
+def _take_up(platform: Platform, kind: RunKind) -> None:
+    """Move the platform into the state that shows such a run; Conflict when it is in no state for one."""
+    state = PlatformState(platform.state)
+    transition = TRANSITIONS.get(kind)
+    if transition is not None:
+        possible = state in transition.sources
+    else:
+        possible = kind is not RunKind.REPAIR or state in SETTLED | CLEARED
+    if not possible:
+        raise Conflict(
+            _("The platform is %(state)s: this is not possible now.")
+            % {"state": platform.get_state_display()},
+            _("Wait until what is under way has ended, then try again."),
+        )
+    if transition is not None:
+        platform.state = transition.during.value
+        platform.save(update_fields=["state"])
 
 
 def _require_host(platform: Platform, kind: RunKind, subject: str) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import redis
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -145,6 +145,19 @@ def look_at_world() -> Iterator[Result]:
 
 def look_at_runs() -> Iterator[Result]:
     active = Run.objects.filter(state__in=[s.value for s in ACTIVE_RUNS]).select_related("platform")
+    concerns = [*_stuck_runs(active), *_waiting_runs(), *_overdue_runs(active)]
+    yield from concerns
+    if not concerns:
+        count = active.count()
+        text = ngettext(
+            "%(count)d run is under way, none is stuck.",
+            "%(count)d runs are under way, none is stuck.",
+            count,
+        )
+        yield Result("runs", Level.OK, text % {"count": count})
+
+
+def _stuck_runs(active: QuerySet[Run]) -> Iterator[Result]:
     failed = active.filter(state=RunState.UNWINDING.value, steps__state=StepState.FAILED.value)
     stuck = sorted(
         {(run.pk, run.platform.slug) for run in (*active.filter(state=RunState.STUCK.value), *failed)}
@@ -159,6 +172,10 @@ def look_at_runs() -> Iterator[Result]:
             text % {"count": len(stuck), "runs": _listed(stuck)},
             _("Open each one, read what failed and why, then retry, skip or undo it."),
         )
+
+
+def _waiting_runs() -> Iterator[Result]:
+    """Those that wait for a host or a server that does not answer."""
     by_place: dict[str, list[waiting.WaitingRun]] = {}
     for row in waiting.waiting_runs():
         by_place.setdefault(row.wait.place, []).append(row)
@@ -181,6 +198,10 @@ def look_at_runs() -> Iterator[Result]:
         if not rows[0].wait.is_host:
             remedy = _("Bring it back: they go on by themselves, however long that takes.")
         yield Result("runs", Level.WARNING, text % values, remedy % {"place": place})
+
+
+def _overdue_runs(active: QuerySet[Run]) -> Iterator[Result]:
+    """Those that no worker takes up."""
     now = timezone.now()
     overdue = list(active.filter(due_at__lt=now - LATE).order_by("due_at"))
     if overdue:
@@ -199,14 +220,6 @@ def look_at_runs() -> Iterator[Result]:
                 "See that workers and beat run; if they do, they are too few for what there is to do: start another worker."
             ),
         )
-    if not stuck and not overdue and not by_place:
-        count = active.count()
-        text = ngettext(
-            "%(count)d run is under way, none is stuck.",
-            "%(count)d runs are under way, none is stuck.",
-            count,
-        )
-        yield Result("runs", Level.OK, text % {"count": count})
 
 
 def look_at_people() -> Iterator[Result]:
