@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -23,46 +22,6 @@ from placo.domain.catalogue import Catalogue, Machine
 from placo.domain.quota import Cost
 
 NAMESPACE = UUID("6e2a9c1c-95a4-5b5e-8a53-0c1f5c0e4a11")
-RESERVED_SLUGS = frozenset(
-    [
-        "www",
-        "mail",
-        "smtp",
-        "imap",
-        "pop",
-        "ftp",
-        "ns",
-        "ns1",
-        "ns2",
-        "dns",
-        "mx",
-        "placo",
-        "portal",
-        "admin",
-        "administrator",
-        "root",
-        "api",
-        "edge",
-        "directory",
-        "ldap",
-        "localhost",
-        "test",
-        "status",
-        "help",
-        "support",
-        "static",
-        "postmaster",
-        "hostmaster",
-        "webmaster",
-        "abuse",
-        "autoconfig",
-        "autodiscover",
-        "wpad",
-    ]
-)
-SLUG_MAX = 32
-"""A slug and its longest service suffix must fit a DNS label (63 octets, RFC 1035) and leave room for object names."""
-_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -214,17 +173,6 @@ _ADAPTER = TypeAdapter(Plan)
 def from_json(data: Mapping[str, Any]) -> Plan:
     """A plan as it was stored; raises pydantic's ValidationError on anything else."""
     return _ADAPTER.validate_python(data)
-
-
-def slug_problem(slug: str) -> str | None:
-    """Why a slug cannot be used at all: "empty", "characters", "too-long", "reserved"; None if it can."""
-    if not slug:
-        return "empty"
-    if len(slug) > SLUG_MAX:
-        return "too-long"
-    if not _SLUG.fullmatch(slug) or "--" in slug:
-        return "characters"
-    return "reserved" if slug in RESERVED_SLUGS else None
 
 
 Options = Mapping[str, Mapping[str, Any]]

@@ -13,7 +13,7 @@ from placo import wiring
 from placo.domain import aliases, guests
 from placo.domain.catalogue import OptionError, OptionType
 from placo.domain.lifecycle import ENDED
-from placo.domain.plan import SLUG_MAX, slug_problem
+from placo.domain.slugs import SLUG_MAX, slug_problem
 from placo.drivers.ports import DriverError
 from placo.platforms.models import Platform
 from placo.services.errors import DirectoryDown, InvalidInput

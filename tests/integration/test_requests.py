@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from placo.domain.plan import RESERVED_SLUGS, SLUG_MAX
+from placo.domain.slugs import RESERVED_SLUGS, SLUG_MAX
 from placo.platforms.models import (
     AuditEvent,
     Host,

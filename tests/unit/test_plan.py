@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 
 from placo.domain.catalogue import Catalogue, load_catalogue
 from placo.domain.plan import (
-    RESERVED_SLUGS,
-    SLUG_MAX,
     Placement,
     Plan,
     cost_of,
     from_json,
     make_plan,
-    slug_problem,
     subnet_of,
 )
+from placo.domain.slugs import RESERVED_SLUGS, SLUG_MAX, slug_problem
 
 POOL = IPv4Network("10.77.16.0/20")
 UUID_A, UUID_B = UUID(int=1), UUID(int=2)

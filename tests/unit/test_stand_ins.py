@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from placo.domain import guests, stand_ins
-from placo.domain.plan import slug_problem
+from placo.domain.slugs import slug_problem
 from placo.domain.stand_ins import Role
 
 
