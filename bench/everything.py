@@ -50,7 +50,7 @@ def report(found: dict[str, list[Ready]]) -> bool:
         )
         for name, held in sorted(one.machines.items()):
             print(
-                f"  {name:<14}{held.memory_mib:>8}{held.resident / 1e6:>13.0f}{held.cpu_s:>9.1f}{held.took_s:>17.1f}"
+                f"  {name:<14}{held.memory_mib:>8}{held.resident / 1e6:>13.0f}{held.cost.qemu_s:>9.1f}{held.took_s:>17.1f}"
             )
         memory = sum(held.memory_mib for held in one.machines.values())
         resident = sum(held.resident for held in one.machines.values())

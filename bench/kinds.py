@@ -1,4 +1,4 @@
-"""Each kind of machine of the catalogue alone: its memory, its image, and how long it takes to be ready, by booting and from a template."""
+"""Each kind of machine of the catalogue alone: its memory, its image, and what it takes to be ready, by booting and from a template."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import made
+from bench.cost import Cost
 from bench.figures import show_templates
 from bench.made import COLD, WARM
 from bench.platforms import Platforms
@@ -25,7 +26,7 @@ _MEMORY_LINE = re.compile(r"^memory_mib\s*=\s*\d+[ \t]*(?:#[ \t]*(.*))?$", re.MU
 class Kind:
     """One kind of machine. `service` is what is asked for to have it, `beside` the other machines that come with that.
 
-    `note`: why it has more memory than others. `seconds`: way -> from approval to ready, each time that it was made.
+    `note`: why it has more memory than others. `seconds`: way -> from approval to ready, each time that it was made; `costs` likewise.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Kind:
     memory_mib: int
     note: str
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    cpu_s: dict[str, list[float]] = field(default_factory=dict)
+    costs: dict[str, list[Cost]] = field(default_factory=dict)
 
 
 def kinds(catalogue: Catalogue, folder: Path) -> list[Kind]:
@@ -74,20 +75,26 @@ def measure(
             for _ in range(count):
                 ready = made.make(platforms, warmth.host, [kind.service], way)
                 kind.seconds.setdefault(way, []).append(ready.seconds)
-                kind.cpu_s.setdefault(way, []).append(ready.machines[kind.name].cpu_s)
+                kind.costs.setdefault(way, []).append(ready.machines[kind.name].cost)
                 say(f"{kind.name:<14}{way:<6}{ready.seconds:7.1f} s from approval to ready")
                 made.retire(platforms, ready)
 
 
 def report(chosen: Sequence[Kind], images: ImageCache, ways: Sequence[str]) -> bool:
     """Print the figures and say for each bound whether it holds."""
-    columns = "".join(f"{f'{way} s':>9}{'QEMU s':>9}" for way in ways)
+    columns = "".join(f"{f'{way} s':>9}{'QEMU s':>9}{'libvirtd':>9}{'wrote MB':>9}" for way in ways)
     print(f"\n{'machine':<14}{'MiB':>6}{'image MB':>10}{'disk MB':>9}{'of GiB':>8}{columns}  beside it")
     for kind in chosen:
         image, disk, virtual = sizes(images, kind.name)
         row = f"{kind.name:<14}{kind.memory_mib:>6}{image / 1e6:>10.0f}{disk / 1e6:>9.0f}{virtual >> 30:>8}"
         for way in ways:
-            row += f"{_middle(kind.seconds, way):>9}{_middle(kind.cpu_s, way):>9}"
+            costs = kind.costs.get(way, [])
+            figures = (
+                [c.qemu_s for c in costs],
+                [c.libvirtd_s for c in costs],
+                [c.written / 1e6 for c in costs],
+            )
+            row += "".join(f"{_middle(found):>9}" for found in (kind.seconds.get(way, []), *figures))
         print(f"{row}  {', '.join(kind.beside)}".rstrip())
     for kind in chosen:
         if kind.memory_mib > MEMORY_MIB:
@@ -117,8 +124,8 @@ def sizes(images: ImageCache, machine: str) -> tuple[int, int, int]:
     return sum(every), files.disk.stat().st_blocks * 512, files.virtual_size
 
 
-def _middle(found: dict[str, list[float]], way: str) -> str:
-    return f"{median(found[way]):.1f}" if found.get(way) else "-"
+def _middle(found: Sequence[float]) -> str:
+    return f"{median(found):.1f}" if found else "-"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cost import use_of
+from bench.cost import Cost, Meter
 from bench.platforms import Platforms, moment
 from bench.session import timed
-from deploy.lab.layout import Lab
+from deploy.lab.layout import Host, Lab
 from deploy.lab.shell import run
 
 COLD, WARM = "cold", "warm"
@@ -18,13 +18,13 @@ COLD, WARM = "cold", "warm"
 
 @dataclass(frozen=True)
 class Holding:
-    """One machine of it: memory that it was promised (MiB) and bytes of its QEMU that are resident, as libvirt reports them; processor
-    seconds of that QEMU until its platform was ready; seconds from its first step to its first answer.
+    """One machine of it: memory that it was promised (MiB) and bytes of its QEMU that are resident, as libvirt reports them; what it
+    cost until its platform was ready (libvirtd's part is that of the whole platform); seconds from its first step to its first answer.
     """
 
     memory_mib: int
     resident: int
-    cpu_s: float
+    cost: Cost
     took_s: float
 
 
@@ -41,6 +41,8 @@ class Ready:
 def make(platforms: Platforms, host: str, services: Sequence[str], way: str) -> Ready:
     """A platform on that host, all machines of which came to life that way; RuntimeError if they did not."""
     request = platforms.ask_on(host, services)
+    place = next(h for h in Lab.at(platforms.lab.root).hosts if h.name == host)
+    meter = Meter(place)
     approved = time.time()
     made = platforms.finished(platforms.approve(request))
     seconds = moment(made["ended_at"]) - approved
@@ -49,7 +51,7 @@ def make(platforms: Platforms, host: str, services: Sequence[str], way: str) -> 
     if others:
         raise RuntimeError(f"{request['slug']}: machines that are not {way}: {'; '.join(others)}")
     found = {
-        machine["name"]: _holding(platforms, host, machine, rows[machine["name"]])
+        machine["name"]: _holding(place, meter, machine, rows[machine["name"]])
         for machine in request["plan"]["machines"]
     }
     return Ready(request["slug"], seconds, request["plan"], found)
@@ -61,9 +63,8 @@ def retire(platforms: Platforms, ready: Ready) -> None:
         platforms.clear()
 
 
-def _holding(platforms: Platforms, host: str, machine: dict[str, Any], row: dict[str, Any]) -> Holding:
-    place = next(h for h in Lab.at(platforms.lab.root).hosts if h.name == host)
+def _holding(place: Host, meter: Meter, machine: dict[str, Any], row: dict[str, Any]) -> Holding:
     told = run(["virsh", "-q", "-c", place.uri, "dommemstat", machine["domain"]])
     facts = dict(line.split() for line in told.splitlines() if line.strip())
-    cost = use_of(place.run / "qemu" / f"{machine['domain']}.pid")
-    return Holding(machine["memory_mib"], int(facts["rss"]) * 1024, cost.cpu_s, row["took_s"] or 0.0)
+    cost = meter.read(machine["domain"])
+    return Holding(machine["memory_mib"], int(facts["rss"]) * 1024, cost, row["took_s"] or 0.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import builds, everything, kinds, knock, refusals
+from bench.cost import Cost
 from bench.made import COLD, WARM, Holding, Ready
 from bench.refusals import Refused
 from placo.domain.catalogue import load_catalogue
@@ -43,7 +44,9 @@ def test_much_memory_needs_a_note(tmp_path: Path, line: str, note: str) -> None:
 
 
 def ready(seconds: float, memory_mib: int) -> Ready:
-    return Ready("bench-0", seconds, {}, {"www": Holding(memory_mib, 200_000_000, 20.0, seconds)})
+    return Ready(
+        "bench-0", seconds, {}, {"www": Holding(memory_mib, 200_000_000, Cost(20.0, 1.0, 5_000_000), seconds)}
+    )
 
 
 @pytest.mark.parametrize(
