@@ -70,7 +70,7 @@ def render_archive(
     return _pack([_Member("settings.env", _settings(context, id_), 0o600), *members])
 
 
-STOCK_SHARED = ("/usr/sbin/placo-personalise", "/usr/lib/placo/data")
+STOCK_SHARED = ("/usr/sbin/placo-personalise", "/usr/lib/placo/data", "/usr/lib/placo/owners")
 """The programs of PLACO's own images that a machine on a stock image needs as well."""
 STOCK_PACKAGES = ("busybox-static", "e2fsprogs")
 """What these, and the configure scripts, are run by; the plain busybox knows fewer commands by itself."""

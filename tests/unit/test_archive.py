@@ -163,7 +163,8 @@ def test_a_stock_image_is_brought_what_it_lacks(catalogue: Catalogue) -> None:
         members = {member.name: member for member in archive.getmembers()}
         texts = {name: archive.extractfile(name).read().decode() for name in members}  # type: ignore[union-attr]
     assert texts["usr/sbin/placo-personalise"] == (ROOT / "guest/usr/sbin/placo-personalise").read_text()
-    assert texts["usr/lib/placo/data"] == (ROOT / "guest/usr/lib/placo/data").read_text()
+    for name in ("data", "owners"):
+        assert texts[f"usr/lib/placo/{name}"] == (ROOT / "guest/usr/lib/placo" / name).read_text()
     assert texts["usr/lib/placo/stock"] == (ROOT / "guest-stock/usr/lib/placo/stock").read_text()
     assert {"openssh-server", "lua-ldap", "nftables", "busybox-static"} <= set(
         texts["usr/lib/placo/packages"].split()

@@ -21,6 +21,8 @@ from tests.vm.guest import guest
 
 ROOT = Path(__file__).resolve().parents[2]
 SLUG = "moved"
+FIRST_NUMBER, SECOND_NUMBER = 990, 991
+"""Of the web server's account in the next systems, and in those after them."""
 PAGE = "<!doctype html><title>Kept</title><p>What members wrote"
 
 
@@ -47,6 +49,14 @@ class Place:
         """Which image a machine runs, by a file of its system disk."""
         return guest(self.lab, SLUG, self.machine(name)).run("cat /etc/placo-generation").text.strip()
 
+    def owner_of_the_page(self) -> str:
+        """The number that owns it on the data volume."""
+        return (
+            guest(self.lab, SLUG, self.machine("www"))
+            .run("stat -c %u /srv/placo/site/public/kept.html")
+            .text.strip()
+        )
+
     def new_images(self, generation: str, **scripts: str) -> None:
         """The catalogue's next version: each machine's software does what its script says when the image is built."""
         for software, script in scripts.items():
@@ -57,6 +67,17 @@ class Place:
 
     def outdated(self) -> set[str]:
         return {machine["name"] for machine in self.now["machines"] if machine["outdated"]}
+
+
+def renumbered(number: int) -> str:
+    """Script for an image: the account to which sites and repositories belong has this number, as packages may have it."""
+    return f"""
+find / -xdev -user www-data > /tmp/of-it
+groupmod --gid {number} www-data
+usermod --uid {number} --gid {number} www-data
+xargs -r -d '\\n' chown -h www-data:www-data < /tmp/of-it
+rm /tmp/of-it
+"""
 
 
 def python(*arguments: str, lab: Lab | None = None, status: int = 0) -> str:
@@ -114,7 +135,7 @@ def rebuilt(place: Place, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pla
     assert place.lab.request("PUT", page, "owner", content=PAGE).status_code == 201
     assert commit(place, "kept", tmp_path_factory.mktemp("svn"))
     before = place.now
-    place.new_images("2", apache="true")
+    place.new_images("2", apache=renumbered(FIRST_NUMBER))
     assert place.outdated() == {"www", "svn"}
     run = place.owner("POST", f"/platforms/{SLUG}/rebuild")
     assert place.owner.wait_for_run(run["run_id"])["state"] == "done"
@@ -129,6 +150,7 @@ def test_the_system_is_new_and_the_data_are_there(
     assert place.outdated() == set()
     assert [place.generation(name) for name in ("www", "svn")] == ["2", "2"]
     assert place.lab.get(place.url("/dav/").removesuffix("dav/") + "kept.html").text == PAGE
+    assert place.owner_of_the_page() == str(FIRST_NUMBER), "it belongs to an account, not to its number"
     assert committed(place, tmp_path) == {"kept/"}
     assert commit(place, "more", tmp_path)
     for machine in before["machines"]:
@@ -162,7 +184,8 @@ def test_a_new_system_that_does_not_answer_is_left_for_the_old_ones(
     old = {name: place.machine(name) for name in ("www", "svn")}
     disks = system_disks(place)
     assert len(disks) == 2
-    place.new_images("3", site="true", subversion="rm /etc/apache2/mods-enabled/dav_svn.load")
+    bad = "rm /etc/apache2/mods-enabled/dav_svn.load"
+    place.new_images("3", site=renumbered(SECOND_NUMBER), subversion=renumbered(SECOND_NUMBER) + bad)
     run = place.owner("POST", f"/platforms/{SLUG}/rebuild")["run_id"]
 
     def steps() -> dict[str, str]:
@@ -172,6 +195,7 @@ def test_a_new_system_that_does_not_answer_is_left_for_the_old_ones(
         lambda: steps()["health:www"] == "done" and place.generation("svn") == "3", 300, "the new systems"
     )
     assert steps()["health:svn"] == "waiting"
+    assert place.owner_of_the_page() == str(SECOND_NUMBER)
     _make_older(place.lab, run)
     assert place.owner.wait_for_run(run)["state"] == "undone"
 
@@ -180,6 +204,7 @@ def test_a_new_system_that_does_not_answer_is_left_for_the_old_ones(
     for name, machine in old.items():
         assert place.machine(name)["image"] == machine["image"]
     assert place.lab.get(place.url("/dav/").removesuffix("dav/") + "kept.html").text == PAGE
+    assert place.owner_of_the_page() == str(FIRST_NUMBER)
     assert commit(place, "afterwards", tmp_path)
     assert place.outdated() == {"www", "svn"}
     assert system_disks(place) == disks
