@@ -13,7 +13,7 @@ from placo.domain import expiry as calendar
 from placo.domain import saga
 from placo.domain.lifecycle import ACTIVE_RUNS, ENDED, PlatformState, RunKind, RunState
 from placo.drivers.ports import DriverError, Person, Rejected
-from placo.platforms.models import Membership, Platform, Run, User
+from placo.platforms.models import Guest, Membership, Platform, Run, User
 from placo.services import access, auditlog, clock, decisions, renewal, runs
 from placo.services.errors import Conflict, DirectoryDown, InvalidInput, NotFound
 
@@ -39,16 +39,21 @@ LEAVING = tuple(state for state in ALIVE if state != PlatformState.REQUESTED.val
 
 
 def search_people(*, acting_user: User, slug: str, text: str) -> list[Person]:
-    """People of the directory who could be added; empty below two characters."""
+    """People of the directory who could be added; empty below two characters.
+
+    Guests are those who were here before: nobody is told of other platforms' guests.
+    """
     platform = access.get_managed_platform(acting_user, slug)
     text = text.strip()
     if len(text) < 2 or len(text) > 100 or "\x00" in text:
         return []
-    known = set(platform.memberships.filter(wanted=True).values_list("uid", flat=True))
+    rows = dict(platform.memberships.values_list("uid", "wanted"))
+    elsewhere = Guest.objects.exclude(uid__in=rows).count()
     try:
-        return [p for p in wiring.directory().search_people(text, 10 + len(known)) if p.uid not in known][:10]
+        found = wiring.directory().search_people(text, 10 + len(rows) + elsewhere)
     except DriverError as error:
         raise DirectoryDown from error
+    return [p for p in found if not rows.get(p.uid) and (not p.guest or p.uid in rows)][:10]
 
 
 def _person(uid: str) -> Person:
@@ -78,9 +83,17 @@ def _open_platform(acting_user: User, slug: str, states: tuple[str, ...] = OPEN)
 
 
 def add_member(*, acting_user: User, slug: str, uid: str) -> Membership:
-    """Let a person of the directory use the platform; adding twice is harmless."""
+    """Let a person of the directory use the platform; adding twice is harmless.
+
+    Conflict for a guest who was never here: guests come by an invitation, which they accept themselves.
+    """
     platform = _open_platform(acting_user, slug)
     person = _person(uid)
+    if person.guest and not platform.memberships.filter(uid=person.uid).exists():
+        raise Conflict(
+            _("%(uid)s is a guest of other platforms: guests come by an invitation.") % {"uid": person.uid},
+            _("Invite the address of that person."),
+        )
     with transaction.atomic():
         return admit(platform, person, acting_user=acting_user)
 

@@ -81,6 +81,7 @@ def test_a_machine_that_does_not_answer_is_replaced_by_a_page(nginx_world: Nginx
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "10"
     assert "no-store" in answer.headers["Cache-Control"]
+    assert answer.headers.get_list("Strict-Transport-Security") == ["max-age=31536000"]
     assert understandable(answer.text)
 
 

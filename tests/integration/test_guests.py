@@ -217,6 +217,30 @@ def test_a_guest_of_two_platforms_stays_for_the_other(
     assert world.directory.members("beta") == {"emmy": True, marie.uid: False}
 
 
+def test_a_guest_comes_to_another_platform_by_invitation_alone(
+    world: World, alpha: Platform, marie: Guest, emmy: User, admin: User
+) -> None:
+    ready_platform(world, emmy, admin, slug="beta", services=["web"])
+    for text in (marie.uid, marie.name, ADDRESS):
+        assert members.search_people(acting_user=emmy, slug="beta", text=text) == []
+    with pytest.raises(Conflict, match="invitation"):
+        members.add_member(acting_user=emmy, slug="beta", uid=marie.uid)
+    assert marie.uid not in world.directory.members("beta")
+    assert not Membership.objects.filter(uid=marie.uid, platform__slug="beta").exists()
+
+
+def test_a_guest_who_was_removed_can_be_taken_back(
+    world: World, alpha: Platform, marie: Guest, emmy: User
+) -> None:
+    members.remove_member(acting_user=emmy, slug=SLUG, uid=marie.uid)
+    finish_all(world)
+    (found,) = members.search_people(acting_user=emmy, slug=SLUG, text=marie.uid)
+    assert found.uid == marie.uid
+    members.add_member(acting_user=emmy, slug=SLUG, uid=marie.uid)
+    finish_all(world)
+    assert marie.uid in world.directory.members(SLUG)
+
+
 def test_the_directory_is_silent_for_a_while(
     world: World, alpha: Platform, marie: Guest, emmy: User, clock: Clock
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 from collections.abc import Iterator
 
 import ldap
@@ -76,6 +77,13 @@ def states(lab: Lab, made: Made) -> dict[tuple[str, str], str]:
     }
 
 
+def colours(lab: Lab, made: Made, machine: str) -> set[str]:
+    """The states of a machine's services as the page that people look at has them (classes of its table's cells)."""
+    answer = lab.get(page(made, f"/monitoring/list/services?host={machine}"), "owner")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    return set(re.findall(r'class="state-col state-(\w+)', answer.text))
+
+
 def test_it_watches_every_service_by_itself(lab: Lab, watched: Made) -> None:
     expected = {
         ("wiki", "wiki (https)"),
@@ -98,6 +106,7 @@ def test_a_service_that_stops_is_shown_and_told_and_so_is_its_return(lab: Lab, w
     door = ("wiki", "wiki (https)")
     wiki.run("systemctl stop apache2.service")
     wait_for(lambda: states(lab, watched)[door] == CRITICAL, HARD_S, "the page to show it")
+    assert colours(lab, watched, "wiki") == {"critical"}
     raw = _mail(lab, watched, owner, "does not work")
     domain = page(watched, "").removeprefix("https://").partition(":")[0]
     (key,) = told(lab, f"placo._domainkey.{domain}", "TXT")
@@ -107,6 +116,7 @@ def test_a_service_that_stops_is_shown_and_told_and_so_is_its_return(lab: Lab, w
     assert page(watched, "/") in said
     wiki.run("systemctl start apache2.service")
     wait_for(lambda: states(lab, watched)[door] == OK, HARD_S, "the page to show that it is back")
+    assert colours(lab, watched, "wiki") == {"ok"}
     assert "wiki, wiki (https): works again" in _text(_mail(lab, watched, owner, "works again"))
 
 
@@ -161,3 +171,5 @@ def test_a_member_looks_and_an_owner_acts(lab: Lab, watched: Made) -> None:
         assert lab.get(act, "member").status_code == 403
     finally:
         watched.owner("DELETE", f"/platforms/{SLUG}/members/{member}")
+    wait_for(lambda: lab.get(look, "member").status_code == 401, 5, "the removed member to be refused")
+    assert lab.get(page(watched, "/"), "member").status_code == 401
