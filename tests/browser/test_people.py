@@ -44,8 +44,8 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-def mailed_link(lab: Lab, address: str) -> str:
-    """The link in the mail to this address: the lab's mails are files, several of them in one."""
+def mailed_link(lab: Lab, address: str, *, but: str = "") -> str:
+    """The link in the mail to this address, another one than `but`: the lab's mails are files, several of them in one."""
 
     def found() -> str | None:
         for file in (lab.root / "mail").glob("*"):
@@ -53,7 +53,7 @@ def mailed_link(lab: Lab, address: str) -> str:
                 mail = email.message_from_string(text.lstrip(), policy=email.policy.default)
                 body = mail.get_body(("plain",)) if address in str(mail["To"]) else None
                 links = LINK.findall(body.get_content()) if body else []
-                if links:
+                if links and links[0] != but:
                     return str(links[0])
         return None
 
@@ -87,6 +87,14 @@ def make_account(page: Page, who: Invited) -> None:
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password, once more").fill(PASSWORD)
     page.get_by_role("button", name="Make the account and accept").click()
+
+
+def log_in(page: Page, who: Invited) -> None:
+    page.goto("/login/")
+    page.get_by_label("Account").fill(who.uid)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).not_to_have_url(re.compile("/login/"))
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +132,7 @@ def test_a_guest_sees_that_platform_in_the_portal_and_no_other(
 ) -> None:
     context = browser.new_context(base_url=lab.portal, locale="en-GB")
     page = context.new_page()
-    page.goto("/login/")
-    page.get_by_label("Account").fill(guest.uid)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).not_to_have_url(re.compile("/login/"))
+    log_in(page, guest)
     for slug, status in ((beta.slug, 200), ("gamma", 404)):
         answer = page.goto(f"/platforms/{slug}/")
         assert answer is not None and answer.status == status, slug
@@ -194,3 +198,28 @@ def test_a_guest_who_is_removed_is_refused_within_five_seconds(
         lambda: lab.get(page, auth=(guest.uid, PASSWORD)).status_code == 401, 30, "a refusal", every_s=0.1
     )
     assert time.monotonic() - removed < REFUSED_WITHIN_S
+
+
+def test_a_guest_who_leaves_is_refused_everywhere_within_five_seconds(
+    lab: Lab, browser: Browser, alpha: Made, beta: Made, guest: Invited
+) -> None:
+    beta.owner("PUT", f"/platforms/{beta.slug}/members/{guest.uid}")
+    alpha.owner("POST", f"/platforms/{alpha.slug}/invitations", mail=guest.mail)
+    context = browser.new_context(base_url=lab.portal, locale="en-GB")
+    log_in(context.new_page(), guest)
+    page = context.pages[0]
+    page.goto(mailed_link(lab, guest.mail, but=guest.link))
+    page.get_by_role("button", name="Accept").click()
+    page.wait_for_url(re.compile(f"/platforms/{alpha.slug}/"))
+    context.close()
+
+    pages = [made.url("web", "/members/") for made in (alpha, beta)]
+
+    def statuses() -> set[int]:
+        return {lab.get(page, auth=(guest.uid, PASSWORD)).status_code for page in pages}
+
+    wait_for(lambda: statuses() == {200}, 30, "the guest to be in at both")
+    began = time.monotonic()
+    lab.api("admin")("POST", f"/people/{guest.uid}/leave")
+    wait_for(lambda: statuses() == {401}, 30, "a refusal at both", every_s=0.1)
+    assert time.monotonic() - began < REFUSED_WITHIN_S
