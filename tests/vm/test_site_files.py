@@ -206,8 +206,8 @@ def test_what_is_too_big_is_refused_before_it_comes(lab: Lab, files: str) -> Non
 
 @pytest.fixture(scope="module")
 def strict(world: World) -> Iterator[Made]:
-    """A platform whose owners alone change the pages."""
-    world.ask("strict", "web", options={"web": {"owners_only": True}})
+    """A platform whose owners alone change the pages, and whose pages are no programs."""
+    world.ask("strict", "web", options={"web": {"owners_only": True, "php": False}})
     yield world.ready("strict")
     world.retire("strict")
 
@@ -220,3 +220,18 @@ def test_owners_alone_if_they_chose_so(lab: Lab, strict: Made) -> None:
     assert lab.request("PUT", f"{files}public/theory", "member", content=PAGE.encode()).status_code == 403
     assert lab.get(files, "member").status_code == 403
     assert lab.request("PUT", f"{files}public/theory", "owner", content=PAGE.encode()).status_code == 201
+
+
+def test_no_program_runs_if_they_chose_so(lab: Lab, strict: Made) -> None:
+    files, site = strict.url("web", "/dav/"), strict.url("web", "/").removesuffix("/")
+    program = b"<?php echo 6 * 7; ?>"
+    for name in ("answer.php", "ANSWER.PHP", "answer.phtml", "answer.php/more"):
+        stored = name.removesuffix("/more")
+        assert lab.request("PUT", f"{files}public/{stored}", "owner", content=program).status_code in (
+            201,
+            204,
+        )
+        answer = lab.get(f"{site}/{name}")
+        assert answer.status_code in (403, 404)
+        assert "42" not in answer.text and "echo" not in answer.text
+    assert lab.get(f"{files}public/answer.php", "owner").content == program, "to be brought back as it was"
