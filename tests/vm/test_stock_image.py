@@ -208,7 +208,7 @@ def test_one_logs_in_with_the_account_of_the_directory(lab: Lab, clients: dict[s
 
 def test_its_data_volume_grows_while_it_runs(lab: Lab, clients: dict[str, Client]) -> None:
     member, url = clients["member"], url_of(lab, "gateway")
-    size = f"df --output=size -BM /srv/placo | tail -1 | tr -dc 0-9; {BOOT}"
+    size = f"df --output=size -BM /srv/placo | tail -1 | tr -d M; {BOOT}"
     before, boot = asked(member, url, f"echo mine > kept; {size}")
     change(lab, sizes={"gateway": {"data_volume_gib": 6}})
 
