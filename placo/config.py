@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass as checked
 
 ROOT = Path(__file__).resolve().parent.parent
 _STRICT = ConfigDict(extra="forbid")
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
 class ConfigError(Exception):
@@ -109,7 +110,7 @@ class Dns:
     addresses: Annotated[tuple[IPvAnyAddress, ...], Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)] = 53
     ttl_s: Annotated[int, Field(ge=1, le=86400)] = 300
-    mail_exchanger: str = ""
+    mail_exchanger: Annotated[str, Field(pattern=rf"^({_LABEL}(\.{_LABEL})*)?$", max_length=253)] = ""
 
 
 @checked(frozen=True, config=_STRICT)

@@ -71,7 +71,7 @@ POLICIES: dict[str, Policy] = {
     "personalise": Policy(deadline=60),
     "health": Policy(deadline=420),
     "file-system": Policy(deadline=420),
-    "settings": Policy(lease=180, deadline=420),
+    "settings": Policy(lease=300, deadline=600),
     "seed-release": Policy(deadline=180),
     "member": Policy(attempts=10),
 }

@@ -12,7 +12,7 @@ from placo.drivers.ports import EdgeRoute, MailDomain, Rejected
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _VALUE = re.compile(
-    r'(?:[a-zA-Z0-9_.:-]+ ?)+|"[a-zA-Z0-9 _.:;=~+/-]{1,255}"(?: "[a-zA-Z0-9 _.:;=~+/-]{1,255}")*'
+    r'[a-zA-Z0-9_.:-]+(?: [a-zA-Z0-9_.:-]+)*|"[a-zA-Z0-9 _.:;=~+/-]{1,255}"(?: "[a-zA-Z0-9 _.:;=~+/-]{1,255}")*'
 )
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -69,11 +69,14 @@ class Rfc2136Zone:
     def names(self) -> Mapping[str, PlatformNames]:
         rrsets = self._read()
         found: dict[str, PlatformNames] = {}
+        by_owner: dict[str, _Rrsets] = {}
+        for (at, kind), values in rrsets.items():
+            by_owner.setdefault(owner_of(at), {})[at, kind] = values
         for name, (slug, uuid) in _marks(rrsets).items():
             before = found.get(slug)
             if before is not None and before.uuid != uuid:
                 continue  # somebody wrote a mark: the first one's platform is compared, its other names are missing
-            records = _records(rrsets, name) | (before.records if before else frozenset())
+            records = _records(by_owner.get(name, {}), name) | (before.records if before else frozenset())
             found[slug] = PlatformNames(uuid, records)
         return found
 

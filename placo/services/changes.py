@@ -25,7 +25,7 @@ from placo.domain.lifecycle import PlatformState
 from placo.domain.plan import Plan, PlannedMachine, hash_of
 from placo.domain.quota import Cost
 from placo.platforms.models import Platform, Project, Request, User
-from placo.services import access, auditlog, clock, placement, quota
+from placo.services import access, auditlog, clock, placement, quota, seeds
 from placo.services.errors import Conflict, InvalidInput
 from placo.services.validation import check_into, check_options, check_services, check_text
 
@@ -174,7 +174,9 @@ def new_plan(
     coming = [s for s in chosen if s not in old.services]
     staying = {s: given for s, given in options.items() if s in chosen and s not in coming}
     checked = check_options(coming, {s: given for s, given in options.items() if s not in staying})
-    checked |= _check_again(old, staying)
+    anew = _check_again(old, staying)
+    _check_told(old, anew)
+    checked |= anew
     kept = {m.name: m for m in old.machines if m.name in catalogue.machines_of(chosen)}
     try:
         return changed_plan(
@@ -220,13 +222,35 @@ def _check_again(old: Plan, options: Mapping[str, Mapping[str, Any]]) -> dict[st
     }
     if errors:
         raise InvalidInput(errors)
-    checked = check_options(options, options)
     # A plan that is older than an option says nothing of it: its machines have the default.
     present = {s: known[s].defaults() | dict(old.options.get(s, {})) for s in options}
-    return {
-        s: {name: checked[s][name] for name in given if checked[s][name] != present[s].get(name)}
+    # What was right when it was chosen is not asked again: somebody whom it names may have left since.
+    other = {
+        s: {name: value for name, value in given.items() if not _same(value, present[s].get(name))}
         for s, given in options.items()
     }
+    checked = check_options(other, other)
+    return {
+        s: {name: checked[s][name] for name in given if checked[s][name] != present[s].get(name)}
+        for s, given in other.items()
+    }
+
+
+def _same(given: object, present: object) -> bool:
+    """Whether a value is the one that is there, as a form may send it."""
+    return given == present or str(given).replace("\r\n", "\n").strip() == str(present).strip()
+
+
+def _check_told(old: Plan, chosen: Mapping[str, Mapping[str, Any]]) -> None:
+    """That the machines which these choices concern can be told."""
+    known, errors = wiring.catalogue().services, dict[str, list[object]]()
+    for service, given in chosen.items():
+        names = [o.name for o in known[service].options if o.changeable and o.name in given]
+        machines = [m for m in old.machines if m.name in known[service].machines]
+        reasons: list[object] = [why for m in machines if (why := seeds.untellable(m)) is not None]
+        errors |= {f"options.{service}.{name}": reasons for name in names if reasons}
+    if errors:
+        raise InvalidInput(errors)
 
 
 def _check_sizes(

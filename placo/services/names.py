@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from placo import wiring
 from placo.domain.names import Record, records_of
 from placo.domain.plan import Plan
@@ -21,15 +23,25 @@ def _signers(plan: Plan) -> set[str]:
 
 def names_of(plan: Plan) -> frozenset[Record]:
     """All records of a platform; none where the portal writes no zone."""
+    return names_of_all([plan])[plan.slug]
+
+
+def names_of_all(plans: Iterable[Plan]) -> dict[str, frozenset[Record]]:
+    """Slug -> all records of a platform, of many in one query."""
+    plans = list(plans)
     site = wiring.site()
     if site.dns is None:
-        return frozenset()
+        return {plan.slug: frozenset() for plan in plans}
     exchanger = site.dns.mail_exchanger or (site.gateway.host if site.gateway else site.edge.domain)
-    keys = {name: signing.known_key(plan.machine(name).uuid) for name in _signers(plan)}
-    return records_of(
-        plan,
-        addresses=map(str, site.dns.addresses),
-        port=site.edge.port,
-        mail_exchanger=exchanger,
-        keys={name: key for name, key in keys.items() if key},
-    )
+    signers = {plan.slug: {name: plan.machine(name).uuid for name in _signers(plan)} for plan in plans}
+    keys = signing.known_keys(uuid for machines in signers.values() for uuid in machines.values())
+    return {
+        plan.slug: records_of(
+            plan,
+            addresses=map(str, site.dns.addresses),
+            port=site.edge.port,
+            mail_exchanger=exchanger,
+            keys={name: keys[uuid] for name, uuid in signers[plan.slug].items() if uuid in keys},
+        )
+        for plan in plans
+    }

@@ -218,7 +218,7 @@ def _names_drift(there: Mapping[str, PlatformNames] | None, world: _World) -> li
         flux=world.flux,
         busy=world.busy,
     )
-    wanted = {p.plan.slug: names.names_of(p.plan) for p in world.expected}
+    wanted = names.names_of_all(p.plan for p in world.expected)
     return found + comparison.compare_names(there, wanted, world.expected)
 
 

@@ -220,7 +220,7 @@ def _end(run: Run, outcome: RunState) -> None:
         platform.memberships.all().delete()
         waiting = platform.runs.filter(kind=RunKind.MEMBER.value, state=RunState.STUCK.value)
         waiting.update(state=RunState.UNDONE.value, ended_at=timezone.now())  # nothing is left to decide
-        platform.machines.update(state="gone", answer="")
+        platform.machines.update(state="gone", answer="", sealed_key="", public_key="")
     changed = {"state", "ready_at", "subnet_index", "left_on", "plan_data"} - platform.get_deferred_fields()
     platform.save(update_fields=changed)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from placo import wiring
 from placo.domain.catalogue import OptionValue
 from placo.domain.plan import Plan, PlannedMachine
@@ -22,6 +24,19 @@ HOST_KEY_PURPOSE = "ssh-host-key"
 TLS_DIR = "/etc/placo/tls"
 ENTROPY_BYTES = 64
 """What the kernel's generator takes in; it works with 256 bits."""
+
+
+def untellable(machine: PlannedMachine) -> str | None:
+    """Why a machine that runs cannot be told other settings, in words; None where it can."""
+    if is_stock(machine.image):
+        return _("%(machine)s runs a stock image: such a machine takes its settings once.") % {
+            "machine": machine.name
+        }
+    if machine.image != wiring.images().name_for(machine.name):
+        return _(
+            "%(machine)s runs an older image, which today's settings may not fit: have it rebuilt first."
+        ) % {"machine": machine.name}
+    return None
 
 
 def context(plan: Plan, machine: PlannedMachine) -> dict[str, Any]:

@@ -178,6 +178,43 @@ def test_a_change_is_planned_anew_as_it_was_asked(
         start(request, admin)
 
 
+def test_what_was_chosen_before_does_not_stand_in_the_way_of_other_changes(
+    world: World, alpha: Platform, emmy: User, admin: User
+) -> None:
+    """Somebody whom an address was meant for has left since."""
+    world.finish(start(ask(emmy, options=mail(aliases="contact=sofia")), admin).pk)
+    world.directory.remove_person("sofia")
+    same = mail(aliases="contact=sofia\r\n", quota_mib=50)
+    request = ask(emmy, options=same, sizes={"mail": {"memory_mib": 1024}})
+    assert (changes.what(request).told, changes.what(request).resized) == ((), ("mail",))
+    assert world.finish(start(request, admin).pk).state == "done"
+    with pytest.raises(InvalidInput):
+        ask(emmy, options=mail(aliases="contact=sofia, emmy"))
+
+
+def test_a_machine_of_an_older_image_is_rebuilt_before_it_is_told(
+    world: World, alpha: Platform, emmy: User
+) -> None:
+    """What is rendered is today's catalogue, of which it knows nothing."""
+    world.images.versions["mail"] = 1
+    with pytest.raises(InvalidInput) as caught:
+        ask(emmy, options=mail(quota_mib=80))
+    ((field, (why,)),) = caught.value.errors.items()
+    assert field == "options.webmail.quota_mib" and "rebuilt first" in str(why)
+    assert ask(emmy, options=mail(quota_mib=50), sizes={"mail": {"memory_mib": 1024}})
+
+
+def test_images_that_are_built_after_the_approval_end_the_change(
+    world: World, alpha: Platform, emmy: User, admin: User
+) -> None:
+    run = start(ask(emmy, options=mail(quota_mib=80)), admin)
+    world.images.versions["mail"] = 1
+    assert world.finish(run.pk).state == "undone"
+    assert told(world, alpha, ROOM) is None
+    alpha.refresh_from_db()
+    assert (alpha.state, alpha.plan.options["webmail"]["quota_mib"]) == ("ready", 50)
+
+
 def browser_of(user: User, language: str = "en") -> Client:
     client = Client(headers={"accept-language": language})
     client.force_login(user, backend="placo.web.auth.DirectoryBackend")

@@ -16,7 +16,7 @@ from deploy.lab.layout import BASE
 from deploy.lab.layout import Lab as Layout
 from tests.lab_world import Made, World
 from tests.vm.guest import guest
-from tests.vm.mail import arrives, check_signature, public_key, told
+from tests.vm.mail import STRANGER, arrives, check_signature, from_outside, public_key, refusal, told
 from tests.vm.test_mail import name_of
 
 SLUG = "watched"
@@ -118,6 +118,17 @@ def test_a_service_that_stops_is_shown_and_told_and_so_is_its_return(lab: Lab, w
     wait_for(lambda: states(lab, watched)[door] == OK, HARD_S, "the page to show that it is back")
     assert colours(lab, watched, "wiki") == {"ok"}
     assert "wiki, wiki (https): works again" in _text(_mail(lab, watched, owner, "works again"))
+
+
+def test_an_answer_reaches_the_owners(lab: Lab, watched: Made) -> None:
+    """Whoever it is from: what is handed on is sent as the platform's own."""
+    domain = page(watched, "").removeprefix("https://").partition(":")[0]
+    with from_outside(lab) as outside:
+        assert refusal(outside, STRANGER, f"monitoring@{domain}", "an-answer") == ""
+    raw = arrives(lab, name_of(watched), lab.accounts["owner"], "an-answer", timeout_s=120)
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    assert mail["Return-Path"] == f"<monitoring@{domain}>"
+    assert STRANGER in str(mail["From"])
 
 
 def _mail(lab: Lab, made: Made, owner: Account, words: str) -> bytes:

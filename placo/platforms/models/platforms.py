@@ -223,6 +223,7 @@ class Machine(models.Model):
     way_detail = models.CharField(max_length=300, blank=True)
     took_s = models.FloatField(null=True)
     sealed_key = models.TextField(blank=True)
+    public_key = models.TextField(blank=True)
 
     class Meta:
         ordering = ["id"]
