@@ -16,8 +16,8 @@ from deploy.lab.layout import BASE
 from deploy.lab.layout import Lab as Layout
 from tests.lab_world import Made, World
 from tests.vm.guest import guest
-from tests.vm.mail import STRANGER, arrives, check_signature, from_outside, public_key, refusal, told
-from tests.vm.test_mail import name_of
+from tests.vm.mail import arrives, check_signature, from_outside, public_key, refusal, told
+from tests.vm.test_mail import STRANGER, name_of
 
 SLUG = "watched"
 SERVICES = ("monitoring", "webmail", "wiki")

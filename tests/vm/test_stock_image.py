@@ -2,7 +2,7 @@
 
 The image is one as Debian publishes them (tests/vm/stock_disk.py), with the packages that two kinds of machine want put in: a platform's
 network has no mirror. `gateway` has most that a stock image does not know, accounts of people in the directory by key and password;
-`server`, which such an image is for, comes in by a change.
+`server` is what such an image is for.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from deploy.client import Lab, wait_for
 from deploy.lab.layout import DNS_DOMAIN
 from placo.domain.catalogue import load_catalogue
 from placo.drivers.images import default_cache
+from tests.lab_world import Made
 from tests.vm.ssh_client import Client, known_host
 from tests.vm.stock_disk import stock_disk
+from tests.vm.test_wiring import proven, said_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ("gateway", "server")
-TRIED_S, RUN_S = 1200, 900
+SLUG = "stock"
+PROGRAM_S, RUN_S = 300, 900
 BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 
-def python(*words: str | Path, timeout_s: float = TRIED_S) -> subprocess.CompletedProcess[str]:
+def python(*words: str | Path, timeout_s: float = PROGRAM_S) -> subprocess.CompletedProcess[str]:
     """A command of this checkout."""
     command = [sys.executable, *(str(word) for word in words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
@@ -66,38 +69,26 @@ def folder(image: str) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def tried(folder: Path) -> Iterator[tuple[str, Lab]]:
-    """What trying it says, and the lab in which that was done. Its host keeps templates, as far as there can be any."""
-    with tempfile.TemporaryDirectory(prefix="placo-trial-", dir=ROOT / "var") as place:
-        root = Path(place) / "lab"
+def lab(folder: Path) -> Iterator[Lab]:
+    """A lab on that catalogue, with a platform of both machines. Its hosts keep templates, as far as there can be any."""
+    with tempfile.TemporaryDirectory(prefix="placo-stock-lab-", dir=ROOT / "var") as place:
+        where = ("--root", Path(place) / "lab")
         try:
-            command = [
-                "-m",
-                "placo.cli",
-                "catalogue",
-                "try",
-                "gateway",
-                folder,
-                "--warm",
-                "--root",
-                root,
-                "--keep",
-            ]
-            done = python(*command)
-            assert done.returncode == 0, done.stdout + done.stderr
-            yield done.stdout, Lab.read(root)
+            up = python("-m", "deploy.lab", "up", "--catalogue", folder, *where)
+            assert up.returncode == 0, up.stdout + up.stderr
+            lab = Lab.read(Path(place) / "lab")
+            wish = {"project": lab.project, "slug": SLUG, "services": list(MACHINES), "days": 1}
+            request = lab.api("owner")("POST", "/requests", **wish, justification="Stock images.")
+            run = lab.api("admin")("POST", f"/requests/{request['id']}/approve")
+            assert lab.api("owner").wait_for_run(run["run_id"], timeout_s=RUN_S)["state"] == "done"
+            yield lab
         finally:
-            gone = python("-m", "deploy.lab", "destroy", "--grace", "0", "--root", root)
+            gone = python("-m", "deploy.lab", "destroy", "--grace", "0", *where)
             assert gone.returncode == 0, gone.stderr
 
 
-@pytest.fixture(scope="module")
-def lab(tried: tuple[str, Lab]) -> Lab:
-    return tried[1]
-
-
 def platform(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = lab.api("owner")("GET", "/platforms/trial")
+    found: dict[str, Any] = lab.api("owner")("GET", f"/platforms/{SLUG}")
     return found
 
 
@@ -119,7 +110,7 @@ def clients(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cli
     found = {role: Client(lab, role, place, known) for role in ("owner", "member", "outsider")}
     for role, client in found.items():
         lab.api(role)("POST", "/account/keys", key=client.make_key(), title="test")
-    lab.api("owner")("PUT", f"/platforms/trial/members/{found['member'].uid}")
+    lab.api("owner")("PUT", f"/platforms/{SLUG}/members/{found['member'].uid}")
     url = url_of(lab, "gateway")
     wait_for(lambda: found["member"].run(url, "true").well or None, 120, "the member to be let in")
     return found
@@ -136,7 +127,7 @@ def change(lab: Lab, **wish: object) -> None:
     """Ask and approve, to the end."""
     owner, admin = lab.api("owner"), lab.api("admin")
     words = {"justification": "A test on real machines.", **wish}
-    request = owner("POST", "/platforms/trial/changes", **words)
+    request = owner("POST", f"/platforms/{SLUG}/changes", **words)
     run = admin("POST", f"/requests/{request['id']}/approve", plan_hash=request["plan"]["hash"])
     assert owner.wait_for_run(run["run_id"], timeout_s=RUN_S)["state"] == "done"
 
@@ -156,7 +147,7 @@ ls /dev | grep -c '^vdc' || true
 def is_itself(lab: Lab, client: Client, name: str) -> None:
     """What a machine has to be, at each boot: its name and address, with its data, the one host key that was checked on the way in,
     no account of the distribution's; and the disk that brought its secrets is gone."""
-    address, fqdn = machine(lab, name)["address"], f"{name}.trial.{DNS_DOMAIN}"
+    address, fqdn = machine(lab, name)["address"], f"{name}.{SLUG}.{DNS_DOMAIN}"
     data, key, accounts, seeds = ("/dev/vdb", "ext4"), "ssh_host_ed25519_key", "0", "0"
     found = asked(client, url_of(lab, name), FACTS)
     assert found == [name, name, fqdn, address, *data, key, accounts, seeds]
@@ -174,14 +165,12 @@ def test_the_catalogue_is_sound(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_it_comes_up_by_booting_and_it_is_said_why(tried: tuple[str, Lab]) -> None:
-    said, lab = tried
-    assert said.rstrip().endswith("gateway works")
-    row = machine(lab, "gateway")
+@pytest.mark.parametrize("name", MACHINES)
+def test_it_comes_up_by_booting_and_it_is_said_why(lab: Lab, name: str) -> None:
+    row = machine(lab, name)
     assert (row["way"], row["way_reason"]) == ("cold", "impossible")
-    assert "machines of a stock image boot" in said
     (host,) = (h for h in lab.api("admin")("GET", "/hosts") if h["name"] == row["host"])
-    (template,) = (t for t in host["templates"] if t["machine"] == "gateway")
+    (template,) = (t for t in host["templates"] if t["machine"] == name)
     assert template["state"] == "impossible" and "stock image" in template["reason"]
 
 
@@ -206,6 +195,21 @@ def test_one_logs_in_with_the_account_of_the_directory(lab: Lab, clients: dict[s
     assert not outsider.run(url, "true", password=lab.accounts["outsider"].password).well
 
 
+def test_a_server_of_it_is_its_owners(lab: Lab, clients: dict[str, Client]) -> None:
+    """Nothing but the packages of `server` was asked of the image."""
+    owner, url = clients["owner"], url_of(lab, "server")
+    wait_for(lambda: owner.run(url, "true").well or None, 120, "the owner to be let in")
+    assert asked(owner, url, "id -un; test ! -e /usr/lib/placo/boot && echo stock") == ["root", "stock"]
+    assert not clients["member"].run(url, "true").well
+    assert "DataSourceNoCloud" in finished(lab, owner, "server")
+    is_itself(lab, owner, "server")
+
+
+def test_every_door_lets_in_whom_it_should_and_nobody_else(lab: Lab) -> None:
+    state, reason, wrong = said_of(proven(Made(SLUG, lab.api("owner"))))
+    assert (state, reason, wrong) == ("passed", "", [])
+
+
 def test_its_data_volume_grows_while_it_runs(lab: Lab, clients: dict[str, Client]) -> None:
     member, url = clients["member"], url_of(lab, "gateway")
     size = f"df --output=size -BM /srv/placo | tail -1 | tr -d M; {BOOT}"
@@ -224,7 +228,7 @@ def test_its_data_volume_grows_while_it_runs(lab: Lab, clients: dict[str, Client
 def test_a_restart_keeps_everything(lab: Lab, clients: dict[str, Client]) -> None:
     member, url = clients["member"], url_of(lab, "gateway")
     (before,) = asked(member, url, f"echo system > /var/tmp/kept; echo data > kept; {BOOT}")
-    run = lab.api("owner")("POST", "/platforms/trial/actions/restart")
+    run = lab.api("owner")("POST", f"/platforms/{SLUG}/actions/restart")
     assert lab.api("owner").wait_for_run(run["run_id"], timeout_s=RUN_S)["state"] == "done"
     wait_for(lambda: member.run(url, "true").well or None, 120, "the member after the restart")
 
@@ -236,18 +240,3 @@ def test_a_restart_keeps_everything(lab: Lab, clients: dict[str, Client]) -> Non
     is_itself(lab, member, "gateway")
     assert member.run(url, "true", password=lab.accounts["member"].password).well
     assert not clients["outsider"].run(url, "true").well
-
-
-def test_a_server_of_it_is_its_owners(lab: Lab, clients: dict[str, Client]) -> None:
-    """It comes into the platform by a change; nothing but the packages of `server` was asked of the image."""
-    change(lab, services=["gateway", "server"])
-    owner, url = clients["owner"], url_of(lab, "server")
-    (endpoint,) = (e for e in platform(lab)["endpoints"] if e["service"] == "server")
-    with owner.known.open("a") as known:
-        known.write(known_host(lab, endpoint))
-    wait_for(lambda: owner.run(url, "true").well or None, 120, "the owner to be let in")
-    assert asked(owner, url, "id -un; test ! -e /usr/lib/placo/boot && echo stock") == ["root", "stock"]
-    assert not clients["member"].run(url, "true").well
-    assert "DataSourceNoCloud" in finished(lab, owner, "server")
-    is_itself(lab, owner, "server")
-    assert machine(lab, "server")["way_reason"] == "impossible"
