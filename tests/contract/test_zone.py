@@ -108,6 +108,7 @@ def test_what_somebody_else_put_there_is_not_taken(zone_world: ZoneWorld) -> Non
         ("alpha", A, record("alpha", "TXT", '"x" y')),
         ("alpha", A, record("alpha", "TXT", '"x')),
         ("alpha", A, record("alpha", "A", "")),
+        pytest.param("alpha", A, record("alpha", "MX", f"10 {'a' * 80};"), id="to be seen at once"),
     ],
 )
 def test_a_value_that_could_mean_more_is_refused(

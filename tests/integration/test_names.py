@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from placo import wiring
 from placo.domain.names import Record
@@ -69,8 +71,15 @@ def test_a_machine_signs_mail_with_the_key_that_the_dns_has(
     assert row.sealed_key and told.rsa[28:60] not in row.sealed_key
     again = seeds.context(alpha.plan, machine)["keys"]
     assert again.rsa == told.rsa
-    reconcile.reconcile()
+    with CaptureQueriesContext(connection) as queries:
+        reconcile.reconcile()
     assert not Drift.objects.exists()
+    assert not any("sealed_key" in query["sql"] for query in queries), (
+        "a private key is opened for nobody but its machine"
+    )
+    world.finish(platforms.retire_platform(acting_user=emmy, slug="alpha", confirm="alpha").pk)
+    row.refresh_from_db()
+    assert (row.sealed_key, row.public_key) == ("", "")
 
 
 def test_lost_changed_and_left_names_are_drift_and_repaired(

@@ -59,6 +59,14 @@ def test_a_port_that_cannot_be_is_named(file: Path, port: str) -> None:
     assert "edge.first_ssh_port" in refused(file)
 
 
+@pytest.mark.parametrize(
+    "name", ["mx.example.org.", "MX.example.org", "mx..example.org", "mx example", "mx;", "-mx"]
+)
+def test_a_mail_exchanger_that_is_no_host_name_is_named(file: Path, name: str) -> None:
+    edit(file, '"mx.example.org"', f'"{name}"')
+    assert "dns.mail_exchanger" in refused(file)
+
+
 def test_a_key_that_there_is_not_is_named(file: Path) -> None:
     edit(file, "first_ssh_port = 22000", "first_port = 22000")
     assert "edge.first_port" in refused(file)
