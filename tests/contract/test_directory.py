@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from deploy.lab import site
-from placo.drivers.ports import Directory, DriverError, MachineAccount, Person, Rejected, Unavailable
+from placo.drivers.ports import Directory, MachineAccount, Person, Rejected, Unavailable
+from tests.contract.at_once import at_once
 from tests.contract.directories import FakeOutside, Outside, made
 
 pytest_plugins = ("tests.contract.directories",)
@@ -246,21 +246,13 @@ def test_a_machine_account_takes_a_new_password_and_keeps_it(directory_world: Ou
 
 
 def test_two_threads_may_make_the_same_platform(directory: Directory) -> None:
-    uuid, failures = str(uuid4()), []
+    uuid = str(uuid4())
 
     def make(machine: str) -> None:
-        try:
-            directory.ensure_platform("contract-a", uuid, ["olivier", "maryam"])
-            directory.ensure_machine_account("contract-a", MachineAccount(machine, f"secret of {machine}"))
-        except DriverError as error:
-            failures.append(error)
+        directory.ensure_platform("contract-a", uuid, ["olivier", "maryam"])
+        directory.ensure_machine_account("contract-a", MachineAccount(machine, f"secret of {machine}"))
 
-    threads = [threading.Thread(target=make, args=(f"m{number}",)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(make, [f"m{number}" for number in range(6)])
     assert directory.members("contract-a") == {"olivier": True, "maryam": True}
     assert len(directory.entries("contract-a")) == 4 + 6
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from placo.drivers.ports import Directory, DriverError, MachineAccount, PasswordRefused, Person, Rejected
+from placo.drivers.ports import Directory, MachineAccount, PasswordRefused, Person, Rejected
+from tests.contract.at_once import at_once
 from tests.contract.directories import Outside, guests_of_tests, made
 from tests.contract.test_directory import HOSTILE_UIDS
 
@@ -122,22 +122,9 @@ def test_two_guests_have_two_addresses(directory: Directory) -> None:
 
 
 def test_two_threads_may_make_the_same_guest(directory: Directory) -> None:
-    failures: list[DriverError] = []
-
-    def make() -> None:
-        try:
-            directory.ensure_guest(MARIE)
-        except DriverError as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=make) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(directory.ensure_guest, [MARIE] * 4)
     directory.ensure_guest(MARIE)
     assert guests_of_tests(directory) == [MARIE]
-    assert failures == []
 
 
 # --- ends and passwords ---

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from deploy.rehearsal.process import free_port
-from placo.drivers.ports import DriverError, EdgeRoute, EdgeStatus, Rejected
+from placo.drivers.ports import EdgeRoute, EdgeStatus, Rejected
+from tests.contract.at_once import at_once
 from tests.contract.edges import (
     MAIL,
     OTHER,
@@ -196,20 +195,12 @@ def test_a_key_of_another_certificate_is_refused_and_the_site_goes_on(
 
 
 def test_sites_may_be_made_at_the_same_time(edge_world: EdgeWorld) -> None:
-    slugs, failures = [f"p{number}" for number in range(4)], []
+    slugs = [f"p{number}" for number in range(4)]
 
     def make(slug: str) -> None:
-        try:
-            serve(edge_world, f"{slug}.placo.localhost", slug=slug)
-        except DriverError as error:
-            failures.append(error)
+        serve(edge_world, f"{slug}.placo.localhost", slug=slug)
 
-    threads = [threading.Thread(target=make, args=(slug,)) for slug in slugs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(make, slugs)
     assert sorted(edge_world.edge.sites()) == slugs
     assert all(edge_world.serves(f"{slug}.placo.localhost") for slug in slugs)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import pytest
 
-from placo.drivers.ports import DriverError, MailDomain, Rejected
+from placo.drivers.ports import MailDomain, Rejected
+from tests.contract.at_once import at_once
 from tests.contract.gateways import ALPHA, BETA, MACHINE_A, UPSTREAM, A, B, GatewayWorld, domain_of
 
 pytest_plugins = ("tests.contract.gateways",)
@@ -95,21 +95,13 @@ def test_a_domain_that_is_there_twice_is_refused(gateway_world: GatewayWorld) ->
 
 
 def test_platforms_may_come_at_the_same_time(gateway_world: GatewayWorld) -> None:
-    slugs, failures = [f"p{number}" for number in range(4)], []
+    slugs = [f"p{number}" for number in range(4)]
 
     def make(slug: str) -> None:
-        try:
-            domain = domain_of(gateway_world, f"{slug}.placo.localhost")
-            gateway_world.gateway.ensure_domains(slug, A, [domain])
-        except DriverError as error:
-            failures.append(error)
+        domain = domain_of(gateway_world, f"{slug}.placo.localhost")
+        gateway_world.gateway.ensure_domains(slug, A, [domain])
 
-    threads = [threading.Thread(target=make, args=(slug,)) for slug in slugs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(make, slugs)
     assert sorted(gateway_world.gateway.domains()) == slugs
     assert all(gateway_world.takes(f"{slug}.placo.localhost") for slug in slugs)
 

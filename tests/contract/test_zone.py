@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from placo.domain.names import Record
-from placo.drivers.ports import DriverError, PlatformNames, Rejected, Unavailable
+from placo.drivers.ports import PlatformNames, Rejected, Unavailable
+from tests.contract.at_once import at_once
 from tests.contract.zones import ZONE, A, B, ZoneWorld, record
 
 pytest_plugins = ("tests.contract.zones",)
@@ -120,20 +119,12 @@ def test_a_value_that_could_mean_more_is_refused(
 
 
 def test_platforms_may_come_at_the_same_time(zone_world: ZoneWorld) -> None:
-    slugs, failures = [f"p{number}" for number in range(6)], []
+    slugs = [f"p{number}" for number in range(6)]
 
     def make(slug: str) -> None:
-        try:
-            zone_world.zone.ensure_names(slug, A, {record(f"{slug}-web")})
-        except DriverError as error:
-            failures.append(error)
+        zone_world.zone.ensure_names(slug, A, {record(f"{slug}-web")})
 
-    threads = [threading.Thread(target=make, args=(slug,)) for slug in slugs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(make, slugs)
     assert sorted(zone_world.zone.names()) == slugs
 
 
