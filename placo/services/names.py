@@ -28,17 +28,23 @@ def names_of(plan: Plan) -> frozenset[Record]:
 
 def names_of_all(plans: Iterable[Plan]) -> dict[str, frozenset[Record]]:
     """Slug -> all records of a platform, of many in one query."""
-    plans = list(plans)
-    site = wiring.site()
-    if site.dns is None:
+    if wiring.site().dns is None:
         return {plan.slug: frozenset() for plan in plans}
-    exchanger = site.dns.mail_exchanger or (site.gateway.host if site.gateway else site.edge.domain)
+    return wanted_of_all(plans)
+
+
+def wanted_of_all(plans: Iterable[Plan]) -> dict[str, frozenset[Record]]:
+    """Slug -> what the DNS has to have of a platform, whoever writes it; without addresses where the portal does not know them."""
+    plans, site = list(plans), wiring.site()
+    exchanger = (site.dns and site.dns.mail_exchanger) or (
+        site.gateway.host if site.gateway else site.edge.domain
+    )
     signers = {plan.slug: {name: plan.machine(name).uuid for name in _signers(plan)} for plan in plans}
     keys = signing.known_keys(uuid for machines in signers.values() for uuid in machines.values())
     return {
         plan.slug: records_of(
             plan,
-            addresses=map(str, site.dns.addresses),
+            addresses=map(str, site.dns.addresses if site.dns else ()),
             port=site.edge.port,
             mail_exchanger=exchanger,
             keys={name: keys[uuid] for name, uuid in signers[plan.slug].items() if uuid in keys},

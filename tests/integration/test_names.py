@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -163,6 +166,30 @@ def test_a_site_whose_names_are_somebody_elses_task(
     assert found.level.value == "ok"
     run = platforms.retire_platform(acting_user=emmy, slug=alpha.slug, confirm="alpha")
     assert world.finish(run.pk).state == "done"
+
+
+def printed(*words: str) -> str:
+    with io.StringIO() as out:
+        call_command(*words, stdout=out)
+        return out.getvalue()
+
+
+def test_what_the_dns_has_to_have_can_be_printed_for_whoever_writes_it(
+    world: World, optics: Project, emmy: User, admin: User, configured: Any
+) -> None:
+    ready_platform(world, emmy, admin, services=["webmail", "lists"])
+    ready_platform(world, emmy, admin, slug="beta", services=["web"])
+    lines = printed("names").splitlines()
+    assert lines[0] == "; alpha" and "; beta" in lines
+    written = {f"{r.name}. IN {r.type} {r.value}" for r in world.zone.written()}
+    assert {line for line in lines if not line.startswith(";")} == written
+    assert "beta-web.placo.localhost. IN A 10.77.0.1" in printed("names", "beta")
+    configured(dns=None)
+    there = printed("names", "alpha")
+    assert "alpha.placo.localhost. IN MX 10 gateway.placo.internal." in there
+    assert there.count("v=DKIM1") == 2 and " IN A " not in there
+    with pytest.raises(CommandError, match="nobody"):
+        printed("names", "nobody")
 
 
 def test_every_platform_has_an_address_for_each_of_its_hosts(
