@@ -9,7 +9,6 @@ import pytest
 from deploy.client import Lab, wait_for
 from tests.lab_world import Made
 from tests.vm.conftest import BRICKS
-from tests.vm.guest import guest
 
 DOORS = {
     "wiki": [
@@ -31,15 +30,9 @@ EVERY = [(service, method, path) for service, doors in DOORS.items() for method,
 
 
 @pytest.mark.parametrize("service", BRICKS)
-def test_a_member_gets_in_and_the_machine_has_memory_to_spare(
-    lab: Lab, bricks: Made, member: str, service: str
-) -> None:
+def test_a_member_gets_in(lab: Lab, bricks: Made, member: str, service: str) -> None:
     answer = lab.get(bricks.url(service), "member", follow_redirects=False)
     assert answer.status_code in (200, 302)
-    free = guest(lab, "bricks", bricks.machine(service)).run(
-        "awk '/MemAvailable/ { print $2 }' /proc/meminfo"
-    )
-    assert int(free.text) > 80 * 1024
 
 
 @pytest.mark.parametrize(("service", "method", "path"), EVERY)
