@@ -1,8 +1,8 @@
 """Knocks at the doors of a platform until somebody who was let in is refused: `python -m bench.knock SLUG ACCESS` in the portal's namespace.
 
-Standard input: one line of JSON, {"uid", "password", "key"}; the key is the file of a private key. Prints `in` when every door has let
+Standard input: one line of JSON, {"uid", "password", "key"}; the key is a private one of ssh. Prints `in` when every door has let
 them in, and at the end a line of JSON with a `Seen` for each door. Doors are those of the prover (`placo.services.proving`), tried by its
-doorman; addresses of ssh, which it leaves out, by a client of ssh. All are tried again and again at the same time, so that whatever a
+doorman. All are tried again and again at the same time, so that whatever a
 machine remembers of somebody is as fresh as can be when they are removed. Times are readings of the machine's monotonic clock.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -19,10 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from placo.domain.plan import Plan
     from placo.services.proving import Place
 
 ADMITTED, REFUSED = "admitted", "refused"
@@ -137,69 +134,19 @@ def _doors(slug: str, access: str, caller: Caller) -> list[tuple[Seen, Try]]:
     doorman = wiring.doorman()
 
     def knocked(place: Place) -> tuple[str, str]:
-        outcome = doorman.try_door(place.door, caller.uid, caller.password, TRY_S)
+        outcome = doorman.try_door(place.door, caller.uid, caller.password, TRY_S, key=caller.key)
         return outcome.answer.value, outcome.said
 
-    found: list[tuple[Seen, Try]] = [
+    return [
         (Seen(place.service, place.endpoint, place.door.protocol), partial(knocked, place))
         for place in proving.places(platform)
         if _for(place.access) == access and rules.removes(place.door.login.by)
     ]
-    return found + _doors_of_ssh(platform.plan, access, caller)
-
-
-def _doors_of_ssh(plan: Plan, access: str, caller: Caller) -> list[tuple[Seen, Try]]:
-    """Those with a port of their own, which the prover does not know."""
-    from placo import wiring
-    from placo.domain.protocols import SSH
-
-    edge, known = wiring.site().edge, wiring.catalogue().services
-    urls = {(e.service, e.host): e.url for e in plan.endpoints if e.protocol == SSH}
-    found: list[tuple[Seen, Try]] = []
-    for name in plan.services:
-        for endpoint in known[name].endpoints:
-            url = urls.get((name, f"{endpoint.label(plan.slug)}.{edge.domain}"))
-            wanted = _for(endpoint.access_for(plan.options.get(name, {}))) == access
-            if endpoint.protocol == SSH and url and wanted:
-                command = ssh_command(url, str(edge.address), caller)
-                found.append((Seen(name, endpoint.name, SSH), partial(_by_ssh, command)))
-    return found
 
 
 def _for(access: str) -> str:
     """Who has to be let in to see that they are refused: an owner, or a member where everybody may come in too."""
     return "owners" if access == "owners" else "members"
-
-
-def ssh_command(url: str, edge: str, caller: Caller) -> list[str]:
-    """A log-in by key to an address of ssh at the edge. Host keys are not what is measured: a new one is believed."""
-    where = urlsplit(url)
-    options = {
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "PreferredAuthentications": "publickey",
-        "StrictHostKeyChecking": "accept-new",
-        "UserKnownHostsFile": f"{caller.key}.known",
-        "HostKeyAlias": where.hostname,
-        "HostName": edge,
-        "ConnectTimeout": f"{TRY_S:.0f}",
-        "LogLevel": "ERROR",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    target = f"{where.username or caller.uid}@{where.hostname}"
-    return ["ssh", "-F", "none", "-i", caller.key, *words, "-p", str(where.port), target, "true"]
-
-
-def _by_ssh(command: Sequence[str]) -> tuple[str, str]:
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TRY_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return "silent", f"no answer within {TRY_S:g} s"
-    if done.returncode == 0:
-        return ADMITTED, ""
-    return (REFUSED if "Permission denied" in done.stderr else "silent"), done.stderr.strip()[-200:]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from deploy.lab.shell import run
 from placo.domain.catalogue import Catalogue
 from placo.domain.doors import Access, LoginKind
 from placo.domain.proofs import BOUND_S
-from placo.domain.protocols import SSH
 
 KEY_TITLE = "bench"
 SETTLED_S = 60
@@ -92,7 +91,11 @@ class Refusals:
         )
         try:
             assert knocking.stdin and knocking.stdout  # noqa: S101 - both are pipes
-            who = {"uid": self.account.uid, "password": self.account.password, "key": str(key)}
+            who = {
+                "uid": self.account.uid,
+                "password": self.account.password,
+                "key": key.read_text(encoding="ascii"),
+            }
             knocking.stdin.write(json.dumps(who) + "\n")
             knocking.stdin.flush()
             if (line := knocking.stdout.readline()) != "in\n":
@@ -150,7 +153,7 @@ def untried(catalogue: Catalogue) -> list[str]:
         f"{service.id}: {endpoint.name}"
         for service in catalogue.services.values()
         for endpoint in service.endpoints
-        if endpoint.login.by is LoginKind.UNTRIED and endpoint.protocol != SSH
+        if endpoint.login.by is LoginKind.UNTRIED
     ]
 
 

@@ -126,14 +126,6 @@ def test_nobody_is_removed_before_all_doors_have_let_them_in(
     assert seen[1].said == "so it said"
 
 
-def test_ssh_is_a_log_in_by_key_alone() -> None:
-    caller = knock.Caller("maryam", "secret", "/nowhere/key")
-    words = knock.ssh_command("ssh://root@alpha-server.placo.localhost:22005", "10.77.0.1", caller)
-    assert words[-4:] == ["-p", "22005", "root@alpha-server.placo.localhost", "true"]
-    assert "PreferredAuthentications=publickey" in words and "HostName=10.77.0.1" in words
-    assert "secret" not in " ".join(words)
-
-
 def test_an_image_that_is_written_again_is_noticed(tmp_path: Path) -> None:
     image = tmp_path / "placo-www-0"
     image.mkdir()
