@@ -1,8 +1,9 @@
-"""Knocks at the doors of a platform until somebody who was let in is refused: `python -m bench.knock SLUG ACCESS` in the portal's namespace.
+"""Knocks at the doors of a platform until somebody who was let in is refused: `python -m bench.knock SLUG SERVICE ACCESS` in the
+portal's namespace.
 
 Standard input: one line of JSON, {"uid", "password", "key"}; the key is a private one of ssh. Prints `in` when every door has let
-them in, and at the end a line of JSON with a `Seen` for each door. Doors are those of the prover (`placo.services.proving`), tried by its
-doorman. All are tried again and again at the same time, so that whatever a
+them in, and at the end a line of JSON with a `Seen` for each door. Doors are those of the service that the prover has (`placo.services.proving`), tried by its
+doorman. They are tried again and again at the same time, so that whatever a
 machine remembers of somebody is as fresh as can be when they are removed. Times are readings of the machine's monotonic clock.
 """
 
@@ -58,13 +59,13 @@ Try = Callable[[], tuple[str, str]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every door was tried to the end, refused or not; 1 if one did not let them in."""
-    slug, access = sys.argv[1:] if arguments is None else arguments
+    slug, service, access = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "placo.settings")
     import django
 
     django.setup()
     caller = Caller(**json.loads(sys.stdin.readline()))
-    doors = _doors(slug, access, caller)
+    doors = _doors(slug, service, access, caller)
     everywhere = Everywhere(len(doors))
     seen = at_all(doors, everywhere)
     print(json.dumps([asdict(door) for door in seen]), flush=True)
@@ -123,8 +124,8 @@ def _knock(seen: Seen, once: Try, everywhere: Everywhere) -> Seen:
     return Seen(seen.service, seen.endpoint, seen.protocol, last_in, said=said)
 
 
-def _doors(slug: str, access: str, caller: Caller) -> list[tuple[Seen, Try]]:
-    """Every door of this kind of access at which it can be seen that somebody is refused."""
+def _doors(slug: str, service: str, access: str, caller: Caller) -> list[tuple[Seen, Try]]:
+    """Every door of the service with this kind of access at which it can be seen that somebody is refused."""
     from placo import wiring
     from placo.domain import proofs as rules
     from placo.platforms.models import Platform
@@ -140,7 +141,7 @@ def _doors(slug: str, access: str, caller: Caller) -> list[tuple[Seen, Try]]:
     return [
         (Seen(place.service, place.endpoint, place.door.protocol), partial(knocked, place))
         for place in proving.places(platform)
-        if _for(place.access) == access and rules.removes(place.door.login.by)
+        if place.service == service and _for(place.access) == access and rules.removes(place.door.login.by)
     ]
 
 

@@ -20,7 +20,8 @@ from bench.session import REPOSITORY, say, verdict
 from deploy.client import wait_for
 from deploy.lab.layout import Lab
 from deploy.lab.shell import run
-from placo.domain.catalogue import Catalogue
+from placo.domain import proofs as rules
+from placo.domain.catalogue import Catalogue, Service
 from placo.domain.doors import Access, LoginKind
 from placo.domain.proofs import BOUND_S
 
@@ -51,25 +52,24 @@ class Refusals:
         self.found: list[Refused] = []
 
     def measure(self, slug: str, count: int) -> None:
-        """Remove the member `count` times from this platform, which has every service; into `found`."""
+        """Remove the member `count` times for each service of this platform, at whose doors they knock meanwhile; into `found`."""
         owner = self.platforms.owner
         row = f"/platforms/{slug}/members/{self.account.uid}"
         owned = f"/platforms/{slug}/owners/{self.account.uid}"
-        doors = [
-            endpoint.access_for(service.defaults())
-            for service in self.catalogue.services.values()
-            for endpoint in service.endpoints
-        ]
+        services = {service.id: accesses(service) for service in self.catalogue.services.values()}
         with self._key() as key:
-            for _ in range(count):
+            for service in [name for name, found in services.items() if found] * count:
                 owner("PUT", row)
-                if Access.OWNERS in doors:
-                    self._settle(slug, owner=False)
+                self._settle(slug, owner=False)
+                if Access.OWNERS in services[service]:
                     owner("PUT", owned)
                     # Nobody takes a platform away from another owner: they step down, and stay a member.
-                    self._remove(slug, "owners", key, lambda: self.member("DELETE", owned))
-                self._settle(slug, owner=False)
-                self._remove(slug, "members", key, lambda: owner("DELETE", row))
+                    self._remove(slug, service, "owners", key, lambda: self.member("DELETE", owned))
+                    self._settle(slug, owner=False)
+                if services[service] - {Access.OWNERS}:
+                    self._remove(slug, service, "members", key, lambda: owner("DELETE", row))
+                else:
+                    owner("DELETE", row)
 
     def _settle(self, slug: str, *, owner: bool) -> None:
         def settled() -> bool:
@@ -79,10 +79,10 @@ class Refusals:
 
         wait_for(settled, SETTLED_S, f"the directory to have {self.account.uid} as wanted")
 
-    def _remove(self, slug: str, access: str, key: Path, remove: Callable[[], object]) -> None:
+    def _remove(self, slug: str, service: str, access: str, key: Path, remove: Callable[[], object]) -> None:
         namespace = Lab.at(self.platforms.lab.root).namespace
         knocking = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, sys.executable, "-m", "bench.knock", slug, access],
+            ["ip", "netns", "exec", namespace, sys.executable, "-m", "bench.knock", slug, service, access],
             cwd=REPOSITORY,
             env={**os.environ, "PLACO_CONFIG": str(self.configuration)},
             stdin=subprocess.PIPE,
@@ -136,6 +136,15 @@ class Refusals:
         for known in self.member("GET", "/account/keys"):
             if known["title"] == KEY_TITLE:
                 self.member("DELETE", f"/account/keys/{known['id']}")
+
+
+def accesses(service: Service) -> set[Access]:
+    """Who may come in at the doors of a service at which it can be seen that somebody is refused, with the choices that nobody made."""
+    return {
+        endpoint.access_for(service.defaults())
+        for endpoint in service.endpoints
+        if rules.removes(endpoint.login.by)
+    }
 
 
 def silent(line: str) -> str:
