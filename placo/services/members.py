@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from placo import wiring
@@ -47,13 +47,21 @@ def search_people(*, acting_user: User, slug: str, text: str) -> list[Person]:
     text = text.strip()
     if len(text) < 2 or len(text) > 100 or "\x00" in text:
         return []
-    rows = dict(platform.memberships.values_list("uid", "wanted"))
-    elsewhere = Guest.objects.exclude(uid__in=rows).count()
+    known = set(platform.memberships.filter(wanted=True).values_list("uid", flat=True))
+    own = set(_guests_of(platform).values_list("uid", flat=True))
+    others = Guest.objects.exclude(uid__in=own).count()
     try:
-        found = wiring.directory().search_people(text, 10 + len(rows) + elsewhere)
+        found = wiring.directory().search_people(text, 10 + len(known) + others)
     except DriverError as error:
         raise DirectoryDown from error
-    return [p for p in found if not rows.get(p.uid) and (not p.guest or p.uid in rows)][:10]
+    return [p for p in found if p.uid not in known and (not p.guest or p.uid in own)][:10]
+
+
+def _guests_of(platform: Platform) -> QuerySet[Guest]:
+    """Those who have accepted an invitation of this platform, whether they are still members or not."""
+    return Guest.objects.filter(
+        invitations__platform=platform, invitations__accepted_at__isnull=False
+    ).distinct()
 
 
 def _person(uid: str) -> Person:
@@ -89,7 +97,7 @@ def add_member(*, acting_user: User, slug: str, uid: str) -> Membership:
     """
     platform = _open_platform(acting_user, slug)
     person = _person(uid)
-    if person.guest and not platform.memberships.filter(uid=person.uid).exists():
+    if person.guest and not _guests_of(platform).filter(uid=person.uid).exists():
         raise Conflict(
             _("%(uid)s is a guest of other platforms: guests come by an invitation.") % {"uid": person.uid},
             _("Invite the address of that person."),
