@@ -38,7 +38,7 @@ from placo.domain.lifecycle import (
 from placo.domain.quota import Cost
 from placo.drivers.ports import DriverError, Rejected, Unavailable
 from placo.platforms.models import LedgerEntry, Platform, Request, Run, User
-from placo.services import audit, changes, decisions, engine, members, platforms, quota, requests, runs
+from placo.services import audit, changes, decisions, engine, members, platforms, quota, requests
 from placo.services.errors import ServiceError
 from tests.factories import make_hosts, make_project, make_user, submit
 from tests.fakes import World, make_world
@@ -163,7 +163,7 @@ class Life(RuleBasedStateMachine):
         ids = list(Run.objects.order_by("pk").values_list("pk", flat=True))
         if ids:
             pk = data.draw(st.sampled_from(ids))
-            self._try(lambda: getattr(runs, choice)(acting_user=self.admin, run_id=pk))
+            self._try(lambda: getattr(decisions, choice)(acting_user=self.admin, run_id=pk))
 
     # --- what the world does ---
 
