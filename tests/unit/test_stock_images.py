@@ -80,10 +80,10 @@ def test_what_is_not_there_is_to_be_imported(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_larger_than_the_machines_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "large.raw"
-    file.write_bytes(SECTOR)
-    with file.open("r+b") as opened:
-        opened.truncate((16 << 30) + 512)
+    small, file = tmp_path / "small.raw", tmp_path / "large.qcow2"
+    small.write_bytes(SECTOR)
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", small, file)
+    qemu_img("resize", "-f", "qcow2", file, str((16 << 30) + 512))
     name = import_image(tmp_path / "cache", "large", file, quiet)
     with pytest.raises(DriverError, match="machine server: write system_disk_gib = 17 or more"):
         with_image(tmp_path, name).ensure("server", quiet)
