@@ -194,7 +194,7 @@ def test_a_new_system_that_does_not_answer_is_left_for_the_old_ones(
     wait_for(
         lambda: steps()["health:www"] == "done" and place.generation("svn") == "3", 300, "the new systems"
     )
-    assert steps()["health:svn"] == "waiting"
+    assert steps()["health:svn"] in ("waiting", "running")
     assert place.owner_of_the_page() == str(SECOND_NUMBER)
     _make_older(place.lab, run)
     assert place.owner.wait_for_run(run)["state"] == "undone"

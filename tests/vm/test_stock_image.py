@@ -169,9 +169,13 @@ def test_the_catalogue_is_sound(folder: Path) -> None:
 def test_it_comes_up_by_booting_and_it_is_said_why(lab: Lab, name: str) -> None:
     row = machine(lab, name)
     assert (row["way"], row["way_reason"]) == ("cold", "impossible")
-    (host,) = (h for h in lab.api("admin")("GET", "/hosts") if h["name"] == row["host"])
-    (template,) = (t for t in host["templates"] if t["machine"] == name)
-    assert template["state"] == "impossible" and "stock image" in template["reason"]
+
+    def template() -> dict[str, Any]:
+        (host,) = (h for h in lab.api("admin")("GET", "/hosts") if h["name"] == row["host"])
+        return next(t for t in host["templates"] if t["machine"] == name)
+
+    wait_for(lambda: template()["state"] == "impossible", 180, "the host to have looked at what there can be")
+    assert "stock image" in template()["reason"]
 
 
 def test_cloud_init_made_a_machine_of_it(lab: Lab, clients: dict[str, Client]) -> None:
