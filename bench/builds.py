@@ -53,10 +53,10 @@ def _build(folder: Path) -> float:
 
 
 def marks(folder: Path) -> dict[str, tuple[int, int]]:
-    """Of everything in a cache but locks: a file that was written again is another one."""
+    """Of all files in a cache but locks: one that was written again is another one."""
     found = {}
     for path in folder.rglob("*"):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             facts = path.stat()
             found[str(path)] = (facts.st_ino, facts.st_mtime_ns)
     return found

@@ -8,6 +8,10 @@ It is named by the hash of what it was made from, so that an image that exists i
 
     python -m placo.drivers.images build [--catalogue FOLDER] [--cache FOLDER] [MACHINE ...]
 
+What no catalogue has asked for in so many days is removed by
+
+    python -m placo.drivers.images prune [--days N] [--catalogue FOLDER] [--cache FOLDER]
+
 Stock images are not built: an administrator imports them (placo.drivers.stock_images), and a machine's manifest names one.
 
     python -m placo.drivers.images import [--cache FOLDER] NAME FILE
@@ -18,6 +22,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +38,7 @@ from placo.drivers.ports import DriverError, ImageFiles, Rejected
 from placo.drivers.stock_images import import_image
 
 Report = Callable[[str], None]
+_BUILT = re.compile(r"placo-[a-z0-9-]+-[0-9a-f]{12}|base-[0-9a-f]{12}\.tar")
 
 KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet"
 """How the kernel of an image is started under KVM or QEMU (root=/dev/xvda console=hvc0 under Xen)."""
@@ -52,6 +59,11 @@ class ImageCache:
     def name_for(self, machine: str) -> str:
         """The name of the current image of a kind of machine, built or not."""
         return self.catalogue.image_name(machine)
+
+    @property
+    def base_name(self) -> str:
+        """The archive of the layer that all images share."""
+        return f"base-{recipe_hash(self.catalogue.base_recipe())[:12]}.tar"
 
     def files(self, name: str) -> ImageFiles:
         """The files of an image; Rejected when it has not been built, or imported, here."""
@@ -80,6 +92,7 @@ class ImageCache:
             if not (self.folder / name / "recipe.json").exists():
                 self._build(machine, name, report)
             else:
+                os.utime(self.folder / name)  # still wanted: prune() looks at that
                 report(f"{name}: already built")
         return self.files(name)
 
@@ -121,10 +134,10 @@ class ImageCache:
 
     def _ensure_base(self, report: Report) -> Path:
         """The tar archive of the shared first layer."""
-        recipe = self.catalogue.base_recipe()
-        path = self.folder / f"base-{recipe_hash(recipe)[:12]}.tar"
+        path = self.folder / self.base_name
         with locked(self.folder, path.name):
             if path.exists():
+                os.utime(path)
                 return path
             started = time.monotonic()
             report(f"{path.stem}: building the layer that all images share")
@@ -150,6 +163,24 @@ def build_all(cache: ImageCache, machines: Sequence[str], report: Report) -> lis
     return [cache.ensure(name, report) for name in names]
 
 
+def prune(cache: ImageCache, days: int, report: Report) -> None:
+    """Remove what was built, or asked for by some catalogue, no later than so many days ago. What this catalogue has stays, and so do
+    imported images, which nobody could build again. Machines go on: their host has its own copy. Needs root."""
+    kept = {cache.name_for(machine) for machine in cache.catalogue.machines} | {cache.base_name}
+    for path in sorted(cache.folder.iterdir()):
+        if not _BUILT.fullmatch(path.name) or path.name in kept:
+            continue
+        with locked(cache.folder, path.name):
+            if not path.exists() or time.time() - path.stat().st_mtime < days * 86400:
+                continue
+            if path.is_dir():
+                (path / "recipe.json").unlink(missing_ok=True)  # from here on it is not there
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        report(f"{path.name}: removed")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -157,8 +188,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build what is missing")
-    build.add_argument("--catalogue", type=Path, default=Path(__file__).resolve().parents[2] / "catalogue")
-    build.add_argument("--cache", type=Path, default=default_cache())
+    old = commands.add_parser("prune", help="remove images that no catalogue has asked for in a while")
+    old.add_argument("--days", type=int, default=30, help="how long that is (default 30)")
+    for command in (build, old):
+        command.add_argument(
+            "--catalogue", type=Path, default=Path(__file__).resolve().parents[2] / "catalogue"
+        )
+        command.add_argument("--cache", type=Path, default=default_cache())
     build.add_argument("machines", nargs="*", metavar="MACHINE", help="kinds of machine; all by default")
     take = commands.add_parser("import", help="take in a stock image, such as Debian's for clouds")
     take.add_argument("--cache", type=Path, default=default_cache())
@@ -175,9 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name = import_image(options.cache, options.name, options.file, report)
             print(f'In the machine.toml of who is to have it: image = "{name}"')
             return 0
-        images = build_all(
-            ImageCache(options.cache, load_catalogue(options.catalogue)), options.machines, report
-        )
+        cache = ImageCache(options.cache, load_catalogue(options.catalogue))
+        if options.command == "prune":
+            prune(cache, options.days, report)
+            return 0
+        images = build_all(cache, options.machines, report)
     except (CatalogueError, DriverError) as error:
         print(error, file=sys.stderr)
         return 1
