@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from django.core import mail
 
 from placo.platforms.models import Guest, Invitation, Membership, Run, User
 from placo.services import invitations, joining, letters, links
 from tests.fakes import World
+from tests.integration.conftest import Clock
 
 SLUG = "alpha"
 ADDRESS = "marie@elsewhere.test"
 PASSWORD = "seven grey whales sing"
 SENDER = {"sender": "PLACO <placo@example.org>", "language": "en"}
 LINK = re.compile(r"https?://\S+/(placo_[A-Za-z0-9_-]{43})/")
+
+
+def open_to_guests(world: World, clock: Clock, configured: Any) -> None:
+    """A site that sends invitations, whose directory has the test's time, Emmy as an owner and Ada as administrator."""
+    configured(mail=SENDER, people={"guest_grace_days": 10})
+    world.directory.now = lambda: clock.time
+    world.directory.owners_of, world.directory.admins = {"optics": {"emmy"}}, {"ada"}
 
 
 def invite(emmy: User, mail_: str = ADDRESS, **more: object) -> Invitation:

@@ -196,10 +196,10 @@ def test_few_queries(
     alpha: Platform, emmy: User, admin: User, django_assert_max_num_queries: Callable[..., object]
 ) -> None:
     with django_assert_max_num_queries(9):  # two of them are the savepoint's  # type: ignore[attr-defined]
-        books.check()
+        assert books.check() == []
     approve(emmy, admin, slug="gamma", services=["web"])
     with django_assert_max_num_queries(9):  # type: ignore[attr-defined]
-        books.check()
+        assert books.check() == []
 
 
 # --- while others write ----------------------------------------------------------------------------------------------

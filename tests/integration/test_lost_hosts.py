@@ -12,11 +12,9 @@ from placo.domain import places, saga
 from placo.domain.lifecycle import RunKind
 from placo.domain.places import Fate
 from placo.domain.saga import Verb
-from placo.drivers.fake_hypervisor import FakeHypervisor
 from placo.drivers.ports import DriverError
 from placo.platforms.models import AuditEvent, Drift, Host, LedgerEntry, Platform, Project, Run, User
 from placo.services import (
-    audit,
     books,
     changes,
     decisions,
@@ -37,41 +35,12 @@ from tests import factories
 from tests.factories import approve, ready_platform
 from tests.fakes import World
 from tests.integration.conftest import Clock
-
-SLUG = "alpha"
+from tests.integration.losses import SLUG, cut_off, events, lose, retire, sound
 
 
 @pytest.fixture
 def alpha(ready: Callable[..., Platform]) -> Platform:
     return ready()
-
-
-def cut_off(world: World, platform: Platform) -> FakeHypervisor:
-    """The platform's host does not answer any more, and the portal knows it."""
-    host = world.host_of(platform)
-    host.faults.unreachable = True
-    reconcile.reconcile()
-    return host
-
-
-def lose(world: World, platform: Platform, admin: User) -> FakeHypervisor:
-    """The same, and it is declared lost."""
-    host, name = cut_off(world, platform), platform.host.name
-    lost.declare_lost(acting_user=admin, host_name=name, confirm=name)
-    return host
-
-
-def retire(world: World, emmy: User) -> Run:
-    return world.finish(platforms.retire_platform(acting_user=emmy, slug=SLUG, confirm=SLUG).pk)
-
-
-def events(run: Run) -> set[str]:
-    return set(run.journal.values_list("event", flat=True))
-
-
-def sound() -> None:
-    assert books.check() == []
-    assert audit.orphans() == []
 
 
 # --- who may, and when -----------------------------------------------------------------------------------------------
@@ -368,116 +337,6 @@ def test_a_plan_that_would_collide_is_made_again(
     assert offered is not None
     assert any("are kept for what alpha" in why for why in offered.problems)
     assert {wrong.code for wrong in books.check()} == {"shared"}
-
-
-# --- the way back ----------------------------------------------------------------------------------------------------
-
-
-def answers_again(host: FakeHypervisor) -> None:
-    host.faults.clear()
-    reconcile.reconcile()
-
-
-def test_what_was_left_there_is_found_removed_and_the_host_taken_back(
-    world: World, alpha: Platform, emmy: User, admin: User
-) -> None:
-    host, name = lose(world, alpha, admin), alpha.host.name
-    retire(world, emmy)
-    with pytest.raises(Conflict, match="does not answer"):
-        lost.take_back(acting_user=admin, host_name=name)
-    host.faults.clear()
-    Host.objects.filter(name=name).update(reachable=True)
-    with pytest.raises(Conflict, match="has not been looked at"):
-        lost.take_back(acting_user=admin, host_name=name)
-    answers_again(host)
-    row = Host.objects.get(name=name)
-    assert (row.state, row.reachable) == ("returned", True)
-    found = Drift.objects.filter(where=name)
-    assert set(found.values_list("kind", flat=True)) == {"extra"}
-    assert set(found.values_list("what", flat=True)) == {"domain", "volume", "network"}
-    assert {d.platform_id for d in found} == {alpha.pk}
-    with pytest.raises(Conflict, match="left there"):
-        lost.take_back(acting_user=admin, host_name=name)
-    assert factories.submit(emmy, slug="gamma").platform.host.name != name, "it is not used by itself"
-
-    run = drift.repair_drift(acting_user=admin, drift_id=found[0].pk, confirm=SLUG)
-    with pytest.raises(Conflict, match="under way"):
-        lost.take_back(acting_user=admin, host_name=name)
-    assert world.finish(run.pk).state == "done"
-    assert "given up" not in events(run)
-    assert host.inventory().domains == ()
-    reconcile.reconcile()
-    assert Platform.objects.get(pk=alpha.pk).subnet_index is not None, "kept for as long as it is lost"
-    lost.take_back(acting_user=admin, host_name=name)
-    lost.take_back(acting_user=admin, host_name=name)
-    (event,) = AuditEvent.objects.filter(verb="host.taken-back")
-    assert (event.actor, event.detail) == ("ada", {"freed": [SLUG]})
-    after = Platform.objects.get(pk=alpha.pk)
-    assert (after.subnet_index, after.left_on) == (None, None)
-    assert world.audit(SLUG) == []
-    assert ready_platform(world, emmy, admin).state == "ready"
-    sound()
-
-
-def test_platforms_that_still_live_there_go_on(
-    world: World, alpha: Platform, emmy: User, admin: User
-) -> None:
-    host = lose(world, alpha, admin)
-    assert Platform.objects.get(pk=alpha.pk).lost
-    answers_again(host)
-    assert not Drift.objects.filter(where=alpha.host.name).exists()
-    lost.take_back(acting_user=admin, host_name=alpha.host.name)
-    platform = Platform.objects.get(pk=alpha.pk)
-    assert (platform.state, platform.lost, platform.unknown) == ("ready", False, False)
-    run = platforms.power_platform(acting_user=emmy, slug=SLUG, action="restart")
-    assert world.finish(run.pk).state == "done"
-    sound()
-
-
-def test_a_lost_host_that_answers_is_touched_by_nothing_but_a_clearing(
-    world: World, alpha: Platform, emmy: User, admin: User
-) -> None:
-    host = lose(world, alpha, admin)
-    answers_again(host)
-    before = host.inventory()
-    run = retire(world, emmy)
-    assert (run.state, "given up" in events(run)) == ("done", True)
-    assert host.inventory() == before
-    assert alpha.host_id not in templates.hosts_with_templates()
-    templates.keep_templates(alpha.host_id)
-    assert host.inventory().volumes == before.volumes
-
-
-def test_what_is_accepted_is_not_in_the_way(world: World, alpha: Platform, emmy: User, admin: User) -> None:
-    host = lose(world, alpha, admin)
-    retire(world, emmy)
-    answers_again(host)
-    for row in Drift.objects.filter(where=alpha.host.name):
-        drift.accept_drift(acting_user=admin, drift_id=row.pk)
-    assert not lost.take_back(acting_user=admin, host_name=alpha.host.name).lost
-    assert [wrong.code for wrong in books.check()] == []
-
-
-def test_clearing_is_refused_while_it_is_silent(
-    world: World, alpha: Platform, emmy: User, admin: User
-) -> None:
-    host = lose(world, alpha, admin)
-    retire(world, emmy)
-    answers_again(host)
-    row = Drift.objects.filter(where=alpha.host.name)[0]
-    cut_off(world, alpha)
-    with pytest.raises(Conflict, match="declared lost"):
-        drift.repair_drift(acting_user=admin, drift_id=row.pk, confirm=SLUG)
-
-
-def test_the_books_notice_what_is_kept_for_no_lost_host(
-    world: World, alpha: Platform, emmy: User, admin: User
-) -> None:
-    lose(world, alpha, admin)
-    retire(world, emmy)
-    sound()
-    Host.objects.update(lost_at=None)
-    assert [(wrong.code, wrong.subject) for wrong in books.check()] == [("subnet", SLUG)]
 
 
 # --- the table -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from placo.services.errors import NotFound
 from tests import factories
 from tests.fakes import World
 from tests.integration.conftest import Clock
-from tests.integration.test_expiry import end_it, look
+from tests.integration.ends import end_it, look
 
 SENDER = {"sender": "PLACO <placo@example.org>"}
 

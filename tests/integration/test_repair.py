@@ -264,6 +264,7 @@ def test_a_stuck_repair_is_tried_again(world: World, alpha: Platform, admin: Use
     run = stuck_repair(world, alpha, admin)
     decisions.retry_run(acting_user=admin, run_id=run.pk)
     run = world.finish(run.pk)
+    assert run.state == "done"
     reconcile.reconcile()
     in_order(world, run, alpha)
 
@@ -296,7 +297,9 @@ def test_every_step_of_a_repair_may_fail_once(world: World, alpha: Platform, adm
         host.faults.fail_next(operation, DriverError("once"))
     world.directory.faults.fail_next("ensure_platform", DriverError("once"))
     world.edge.faults.fail_next("ensure_site", DriverError("once"))
-    in_order(world, repair(world, admin, what="network"), alpha)
+    run = repair(world, admin, what="network")
+    assert run.state == "done"
+    in_order(world, run, alpha)
 
 
 def test_the_steps_of_a_repair_never_make_a_volume() -> None:

@@ -14,7 +14,7 @@ from placo.services import expiry, members, notices
 from tests import factories
 from tests.fakes import World
 from tests.integration.conftest import Clock
-from tests.integration.test_expiry import end_it, look, work
+from tests.integration.ends import end_it, look, work
 from tests.integration.test_web_platform import text
 
 

@@ -98,6 +98,7 @@ def test_it_watches_every_service_by_itself(lab: Lab, watched: Made) -> None:
     wait_for(
         lambda: states(lab, watched) == dict.fromkeys(expected, OK), SEEN_S, "everything to be seen and well"
     )
+    assert {machine for machine, _ in states(lab, watched)} == {m["name"] for m in watched.now["machines"]}
 
 
 def test_a_service_that_stops_is_shown_and_told_and_so_is_its_return(lab: Lab, watched: Made) -> None:
@@ -160,6 +161,7 @@ def test_what_is_added_and_removed_is_watched_and_forgotten(lab: Lab, world: Wor
     wait_for(lambda: "git" in hosts(), SEEN_S, "the new service to be watched")
     change(world, *SERVICES)
     wait_for(lambda: "git" not in hosts(), SEEN_S, "the removed service to be forgotten")
+    assert hosts() == {m["name"] for m in watched.now["machines"]}
 
 
 def test_who_is_no_member_sees_nothing(lab: Lab, watched: Made) -> None:
