@@ -164,10 +164,10 @@ def build_all(cache: ImageCache, machines: Sequence[str], report: Report) -> lis
 
 
 def prune(cache: ImageCache, days: int, report: Report) -> None:
-    """Remove what was built, or asked for by some catalogue, no later than so many days ago. What this catalogue has stays, and so do
+    """Remove what was last asked for, by whatever catalogue, at least so many days ago. What this catalogue has stays, and so do
     imported images, which nobody could build again. Machines go on: their host has its own copy. Needs root."""
     kept = {cache.name_for(machine) for machine in cache.catalogue.machines} | {cache.base_name}
-    for path in sorted(cache.folder.iterdir()):
+    for path in sorted(cache.folder.glob("*")):
         if not _BUILT.fullmatch(path.name) or path.name in kept:
             continue
         with locked(cache.folder, path.name):

@@ -1,6 +1,6 @@
 """A KVM (or emulating QEMU) host through libvirt, wherever it is: nothing here uses a path of the portal's machine.
 
-Only this module, `libvirt_connection` and `libvirt_pool` import libvirt. It needs what libvirt 9.0 offers to a remote client: one storage pool of files,
+Only this module, `libvirt_connection`, `libvirt_networks` and `libvirt_pool` import libvirt. It needs what libvirt 9.0 offers to a remote client: one storage pool of files,
 one network per platform, domains with direct kernel boot.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import libvirt
 import libvirt_qemu
 
-from placo.drivers import libvirt_connection, nwfilter, volumes
+from placo.drivers import libvirt_connection, libvirt_networks, nwfilter, volumes
 from placo.drivers import libvirt_xml as xml
 from placo.drivers.connection import Patience, SharedConnection
 from placo.drivers.guest_agent import AgentMissing, CommandFailed, GuestAgent, NoSuchFile
@@ -209,42 +209,11 @@ class LibvirtHypervisor:
 
     @_guarded
     def ensure_network(self, spec: NetworkSpec) -> None:
-        connection = self.connection.get()
-        network = None
-        with fine_if(ErrorCode.NO_NETWORK):
-            network = connection.networkLookupByName(spec.name)
-        if network is not None and network.UUIDString() != spec.uuid:
-            raise Rejected(f"{self.name}: another network {spec.name} ({network.UUIDString()}) exists")
-        if network is not None and network.isActive():
-            self._update_network(network, spec)
-        else:
-            network = connection.networkDefineXMLFlags(
-                xml.network_xml(spec), libvirt.VIR_NETWORK_DEFINE_VALIDATE
-            )
-            network.create()
-        network.setAutostart(1)
-
-    def _update_network(self, network: libvirt.virNetwork, spec: NetworkSpec) -> None:
-        """Reservations and names are changed without taking the guests' bridge away."""
-        for where, description in (
-            (libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG, libvirt.VIR_NETWORK_XML_INACTIVE),
-            (libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, 0),
-        ):
-            changes = xml.network_changes(network.XMLDesc(description), spec)
-            if changes is None:
-                raise Rejected(f"{self.name}: network {spec.name} is in use with another bridge or subnet")
-            for change in changes:
-                network.update(change.command, change.section, 0, change.fragment, where)
+        libvirt_networks.ensure(self.connection.get(), self.name, spec)
 
     @_guarded
     def remove_network(self, name: str) -> None:
-        with fine_if(ErrorCode.NO_NETWORK):
-            network = self.connection.get().networkLookupByName(name)
-            if network.isActive():
-                with fine_if(ErrorCode.OPERATION_INVALID):  # somebody else was faster
-                    network.destroy()
-            if network.isPersistent():
-                network.undefine()
+        libvirt_networks.remove(self.connection.get(), name)
 
     @_guarded
     def ensure_image(self, image: ImageFiles) -> None:

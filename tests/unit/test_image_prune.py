@@ -54,6 +54,11 @@ def test_what_nothing_asks_for_goes_and_the_rest_stays(cache: ImageCache) -> Non
     assert not (cache.folder / OTHER).exists()
 
 
+def test_where_nothing_was_built_there_is_nothing_to_remove(cache: ImageCache) -> None:
+    pruned(cache)
+    assert not cache.folder.exists()
+
+
 def test_who_builds_asks_for_it(cache: ImageCache) -> None:
     path = put(cache, cache.name_for("www"), 300)
     cache.ensure("www", lambda _text: None)
